@@ -1,0 +1,1 @@
+"""What touches images and the accelerator: the second of the three houses."""

@@ -1,0 +1,1 @@
+"""What is true about privacy: budgets, events, accounting, plans, ledgers, reports."""

@@ -1,0 +1,105 @@
+"""Range checks for public numbers.
+
+Every check is written so that NaN fails: `if not 0 < x < inf`, never `if x <= 0`.
+The names of the arguments become the names in the message, so a call reads
+`checks.positive(noise_multiplier=z)` and the user sees `noise_multiplier`.
+
+These are for *public* parameters only: the offending value is printed.
+"""
+
+from __future__ import annotations
+
+import math
+
+from privplan.errors import ParameterError
+
+
+def positive(**values: float) -> None:
+    """Require finite numbers above zero.
+
+    Raises:
+        ParameterError: A value is zero, negative, infinite or NaN.
+
+    Example:
+        >>> positive(noise_multiplier=1.0)
+        >>> positive(noise_multiplier=float("nan"))
+        Traceback (most recent call last):
+        privplan.errors.ParameterError: noise_multiplier is nan, but it must be a \
+finite number above 0. To fix: give noise_multiplier a value such as 1.0
+    """
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise ParameterError(
+                f"{name} is {value!r}, but it must be a finite number above 0",
+                hint=f"give {name} a value such as 1.0",
+            )
+
+
+def non_negative(**values: float) -> None:
+    """Require finite numbers of at least zero.
+
+    Raises:
+        ParameterError: A value is negative, infinite or NaN.
+    """
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise ParameterError(
+                f"{name} is {value!r}, but it must be a finite number of at least 0",
+                hint=f"give {name} a value of 0 or more",
+            )
+
+
+def probability(**values: float) -> None:
+    """Require numbers strictly between zero and one, such as delta.
+
+    Raises:
+        ParameterError: A value is outside the open interval (0, 1), or NaN.
+    """
+    for name, value in values.items():
+        if not 0 < value < 1:
+            raise ParameterError(
+                f"{name} is {value!r}, but it must lie strictly between 0 and 1",
+                hint=f"give {name} a value such as 1e-5",
+            )
+
+
+def rate(**values: float) -> None:
+    """Require numbers above zero and at most one, such as a sample rate.
+
+    Raises:
+        ParameterError: A value is outside (0, 1], or NaN.
+    """
+    for name, value in values.items():
+        if not 0 < value <= 1:
+            raise ParameterError(
+                f"{name} is {value!r}, but it must be above 0 and at most 1",
+                hint=f"give {name} a value such as 0.05",
+            )
+
+
+def fraction(**values: float) -> None:
+    """Require numbers of at least zero and below one, such as an EMA decay.
+
+    Raises:
+        ParameterError: A value is outside [0, 1), or NaN.
+    """
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ParameterError(
+                f"{name} is {value!r}, but it must be at least 0 and below 1",
+                hint=f"give {name} a value such as 0.1",
+            )
+
+
+def count(**values: int) -> None:
+    """Require whole numbers of at least one, such as a number of steps.
+
+    Raises:
+        ParameterError: A value is below one, or not a whole number.
+    """
+    for name, value in values.items():
+        if type(value) is not int or not 1 <= value <= 2**53:
+            raise ParameterError(
+                f"{name} is {value!r}, but it must be a whole number of at least 1",
+                hint=f"give {name} a value such as 100",
+            )
