@@ -92,14 +92,23 @@ def decimal_text(value: float) -> str:
 def read_decimal(text: str) -> float:
     """Read a number that `decimal_text` wrote.
 
+    One value has one text: digits that a float cannot hold are refused, so that no
+    document can be changed without changing what it says.
+
     Raises:
-        ParameterError: The text is not a decimal number, or overflows.
+        ParameterError: The text is not such a number, or overflows.
+
+    Example:
+        >>> read_decimal("0.25")
+        0.25
     """
     value = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    if repr(value) != text:
+        value = math.nan
     if not math.isfinite(value):
         raise ParameterError(
-            f"{text[:40]!r} is not a decimal number",
-            hint="write it like '0.5', '12' or '1e-05'",
+            f"{text[:40]!r} is not a decimal number in its shortest form",
+            hint="write it like '0.5', '12.0' or '1e-05'",
         )
     return value
 
@@ -170,6 +179,7 @@ def read_json(text: bytes, *, what: str) -> dict[str, Any]:
             text.decode("utf-8"),
             object_pairs_hook=_no_duplicates,
             parse_constant=_no_constant,
+            parse_float=_finite,
         )
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise DocumentError(
@@ -194,6 +204,13 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} overflows")
+    return value
 
 
 def _short(error: Exception) -> str:

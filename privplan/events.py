@@ -10,6 +10,8 @@ from a document is looked up in a table here: no name in a file is ever imported
 
     GaussianEvent(z)                     sum with L2 sensitivity C, noise N(0, (zC)^2 I)
     PoissonSampledGaussianEvent(q, z)    each record in with probability q, then that
+    LaplaceEvent(b)                      sum with L1 sensitivity C, Laplace noise bC
+    RandomizedResponseEvent(e)           one pure query of epsilon e, at its worst
     SelfComposedEvent(event, count)      the same event `count` times
     ComposedEvent(events)                several events on the same records
     NoOpEvent()                          reads no private record: costs nothing
@@ -23,7 +25,7 @@ dp_accounting; the classes are our own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from privplan import canonical, checks
@@ -64,6 +66,38 @@ class PoissonSampledGaussianEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaplaceEvent:
+    """One Laplace query over all records, with L1 sensitivity 1 after scaling.
+
+    Attributes:
+        noise_multiplier: Laplace scale over sensitivity; above 0. Epsilon is its
+            inverse.
+    """
+
+    noise_multiplier: float
+
+    def __post_init__(self) -> None:
+        checks.positive(noise_multiplier=self.noise_multiplier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomizedResponseEvent:
+    """One pure query: two answers, the true one with odds exp(epsilon) to 1.
+
+    No pure mechanism of this epsilon loses more, so it may stand for any of them,
+    such as a noisy maximum (Kairouz, Oh, Viswanath 2015, arXiv:1311.0776).
+
+    Attributes:
+        epsilon: Largest log-ratio when a unit is added or removed; above 0.
+    """
+
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        checks.positive(epsilon=self.epsilon)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoOpEvent:
     """Something that read no private record."""
 
@@ -100,7 +134,14 @@ class ComposedEvent:
     events: tuple[Event, ...]
 
 
-LeafEvent = GaussianEvent | PoissonSampledGaussianEvent | NoOpEvent | NonPrivateEvent
+ChargedEvent = (
+    GaussianEvent
+    | PoissonSampledGaussianEvent
+    | LaplaceEvent
+    | RandomizedResponseEvent
+    | NonPrivateEvent
+)
+LeafEvent = ChargedEvent | NoOpEvent
 Event = LeafEvent | SelfComposedEvent | ComposedEvent
 
 
@@ -113,7 +154,7 @@ class Phase:
         count: How often; at least 1.
     """
 
-    event: GaussianEvent | PoissonSampledGaussianEvent | NonPrivateEvent
+    event: ChargedEvent
     count: int
 
 
@@ -129,9 +170,7 @@ def phases(event: Event) -> tuple[Phase, ...]:
         >>> phases(ComposedEvent(events=(step, NoOpEvent(), step)))
         (Phase(event=GaussianEvent(noise_multiplier=2.0), count=2),)
     """
-    totals: dict[
-        GaussianEvent | PoissonSampledGaussianEvent | NonPrivateEvent, int
-    ] = {}
+    totals: dict[ChargedEvent, int] = {}
     _gather(event, 1, totals)
     found = [Phase(event=leaf, count=total) for leaf, total in totals.items()]
     return tuple(
@@ -139,11 +178,7 @@ def phases(event: Event) -> tuple[Phase, ...]:
     )
 
 
-def _gather(
-    event: Event,
-    times: int,
-    totals: dict[GaussianEvent | PoissonSampledGaussianEvent | NonPrivateEvent, int],
-) -> None:
+def _gather(event: Event, times: int, totals: dict[ChargedEvent, int]) -> None:
     match event:
         case NoOpEvent():
             pass
@@ -155,8 +190,24 @@ def _gather(
         case PoissonSampledGaussianEvent(sample_rate=1.0):
             plain = GaussianEvent(noise_multiplier=event.noise_multiplier)
             totals[plain] = totals.get(plain, 0) + times
-        case GaussianEvent() | PoissonSampledGaussianEvent() | NonPrivateEvent():
+        case _:
             totals[event] = totals.get(event, 0) + times
+
+
+_LEAVES: dict[str, type[LeafEvent]] = {
+    "gaussian": GaussianEvent,
+    "poisson-sampled-gaussian": PoissonSampledGaussianEvent,
+    "laplace": LaplaceEvent,
+    "randomized-response": RandomizedResponseEvent,
+    "no-op": NoOpEvent,
+    "non-private": NonPrivateEvent,
+}
+_TAGS = {leaf: tag for tag, leaf in _LEAVES.items()}
+_FIELDS: dict[str, frozenset[str]] = {
+    **{tag: frozenset(f.name for f in fields(leaf)) for tag, leaf in _LEAVES.items()},
+    "self-composed": frozenset({"event", "count"}),
+    "composed": frozenset({"events"}),
+}
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -167,21 +218,6 @@ def to_json(event: Event) -> dict[str, Any]:
         {'type': 'gaussian', 'noise_multiplier': '2.0'}
     """
     match event:
-        case GaussianEvent():
-            return {
-                "type": "gaussian",
-                "noise_multiplier": canonical.decimal_text(event.noise_multiplier),
-            }
-        case PoissonSampledGaussianEvent():
-            return {
-                "type": "poisson-sampled-gaussian",
-                "sample_rate": canonical.decimal_text(event.sample_rate),
-                "noise_multiplier": canonical.decimal_text(event.noise_multiplier),
-            }
-        case NoOpEvent():
-            return {"type": "no-op"}
-        case NonPrivateEvent():
-            return {"type": "non-private"}
         case SelfComposedEvent():
             return {
                 "type": "self-composed",
@@ -193,6 +229,12 @@ def to_json(event: Event) -> dict[str, Any]:
                 "type": "composed",
                 "events": [to_json(part) for part in event.events],
             }
+        case _:
+            numbers = {
+                field.name: canonical.decimal_text(getattr(event, field.name))
+                for field in fields(event)
+            }
+            return {"type": _TAGS[type(event)], **numbers}
 
 
 def from_json(value: object) -> Event:
@@ -209,41 +251,22 @@ def from_json(value: object) -> Event:
     return _read(value, 0)
 
 
-_FIELDS: dict[str, frozenset[str]] = {
-    "gaussian": frozenset({"noise_multiplier"}),
-    "poisson-sampled-gaussian": frozenset({"sample_rate", "noise_multiplier"}),
-    "no-op": frozenset(),
-    "non-private": frozenset(),
-    "self-composed": frozenset({"event", "count"}),
-    "composed": frozenset({"events"}),
-}
-
-
 def _read(value: object, depth: int) -> Event:
-    fields = _fields(value, depth)
-    match fields["type"]:
-        case "gaussian":
-            return GaussianEvent(noise_multiplier=_number(fields, "noise_multiplier"))
-        case "poisson-sampled-gaussian":
-            return PoissonSampledGaussianEvent(
-                sample_rate=_number(fields, "sample_rate"),
-                noise_multiplier=_number(fields, "noise_multiplier"),
-            )
-        case "no-op":
-            return NoOpEvent()
-        case "non-private":
-            return NonPrivateEvent()
+    found = _checked_fields(value, depth)
+    match found.pop("type"):
         case "self-composed":
-            inner = _read(fields["event"], depth + 1)
-            return SelfComposedEvent(event=inner, count=_whole(fields, "count"))
-        case _:
-            parts = fields["events"]
+            inner = _read(found["event"], depth + 1)
+            return SelfComposedEvent(event=inner, count=_whole(found, "count"))
+        case "composed":
+            parts = found["events"]
             if not isinstance(parts, list):
                 raise _malformed("'events' is not a list")
             return ComposedEvent(events=tuple(_read(part, depth + 1) for part in parts))
+        case tag:
+            return _LEAVES[tag](**{name: _number(found, name) for name in found})
 
 
-def _fields(value: object, depth: int) -> dict[str, Any]:
+def _checked_fields(value: object, depth: int) -> dict[str, Any]:
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
         raise _malformed("an event is a JSON object, nested at most 16 deep")
     kind = value.get("type")
@@ -252,18 +275,18 @@ def _fields(value: object, depth: int) -> dict[str, Any]:
     wrong = set(value) ^ (_FIELDS[kind] | {"type"})
     if wrong:
         raise _malformed(f"'{kind}' has a missing or unknown field {min(wrong)[:40]!r}")
-    return value
+    return dict(value)
 
 
-def _number(fields: dict[str, Any], name: str) -> float:
-    text = fields[name]
+def _number(found: dict[str, Any], name: str) -> float:
+    text = found[name]
     if not isinstance(text, str):
         raise _malformed(f"'{name}' must be decimal text, such as \"1.5\"")
     return canonical.read_decimal(text)
 
 
-def _whole(fields: dict[str, Any], name: str) -> int:
-    value = fields[name]
+def _whole(found: dict[str, Any], name: str) -> int:
+    value = found[name]
     if not isinstance(value, int) or isinstance(value, bool):
         raise _malformed(f"'{name}' must be a whole number")
     return value

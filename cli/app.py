@@ -1,0 +1,354 @@
+"""The commands: parse, call, render, exit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli import actions, demonstration, folders, keyring, render
+from cli.options import (
+    AsJson,
+    Classes,
+    Data,
+    Delta,
+    Eps,
+    ImageSize,
+    RunFolder,
+    SampleRate,
+    Steps,
+)
+from privplan import accounting, calibration, checks, events, keys, ledger, summary
+from privplan import plan as plans
+from privplan.budget import PrivacyBudget
+from privplan.keys import Role
+from privplan.planner import PlanRequest, make_plan
+
+app = typer.Typer(
+    name="privplan",
+    help="Plan, enforce and prove a differential-privacy budget for diffusion models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 ok, 1 error, 2 usage, 3 the budget would be exceeded, "
+    "4 verification failed, 5 refused by policy.",
+)
+keys_app = typer.Typer(no_args_is_help=True, help="Signing keys.")
+ledger_app = typer.Typer(no_args_is_help=True, help="The record of what was spent.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(ledger_app, name="ledger")
+
+
+@app.command()
+def plan(
+    eps: Eps,
+    *,
+    delta: Delta = None,
+    records: Annotated[
+        int | None, typer.Option("--n", help="Number of records; becomes public.")
+    ] = None,
+    data: Data = None,
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            "--stages",
+            help="Alone: coarse and cleaning synthetic, context private. Or "
+            "NAME=SOURCE[@SIGMA],... Left away: every stage private.",
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Private steps.")] = None,
+    sample_rate: Annotated[
+        float | None, typer.Option(help="Probability of a record per step.")
+    ] = None,
+    noise_multiplicity: Annotated[
+        int | None, typer.Option(help="Noise draws per record and step.")
+    ] = None,
+    synthetic_steps: Annotated[
+        int | None, typer.Option(help="Steps on synthetic images.")
+    ] = None,
+    image_size: ImageSize = None,
+    classes: Classes = None,
+    out: Annotated[Path, typer.Option(help="Where the plan goes.")] = Path("plan.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Plan what a budget buys; touches no private record.
+
+    Exit code: 0 planned, 2 a number or stage is not allowed, 3 no plan fits the budget.
+    """
+    made = make_plan(
+        PlanRequest(
+            target_epsilon=eps,
+            target_delta=delta,
+            data=actions.declared_data(data, records, image_size, classes),
+            stages=stages,
+            steps=steps,
+            sample_rate=sample_rate,
+            noise_multiplicity=noise_multiplicity,
+            synthetic_steps=synthetic_steps,
+        )
+    )
+    plans.write(made, out)
+    if as_json:
+        render.print_json(summary.as_json(made) | {"path": str(out)})
+        return
+    render.plan(made)
+    render.talk(f"No record was touched. Saved {out}. Next: privplan train {out}")
+
+
+@app.command()
+def train(
+    plan_or_run: Annotated[
+        Path | None, typer.Argument(help="A plan or run folder; default ./plan.json.")
+    ] = None,
+    *,
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; default runs/<plan>.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
+    engine: Annotated[
+        Literal["auto", "folded", "vmap", "loop", "opacus"],
+        typer.Option(help="Per-example gradients; never changes the claim."),
+    ] = "auto",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where.")] = "cpu",
+    physical_batch: Annotated[
+        int | None, typer.Option(help="Records per pass; never changes the claim.")
+    ] = None,
+    allow_code_change: Annotated[
+        bool, typer.Option(help="Resume although privplan's sources changed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Carry out a plan exactly, or go on with one.
+
+    The ledger is written before each step.
+
+    Exit code: 0 finished, 1 interrupted or failed, 3 the budget would be exceeded,
+    4 a plan, ledger or checkpoint was changed, 5 other data, plan or code.
+    """
+    from diffusion.watching import RunOptions  # noqa: PLC0415 - imports torch
+
+    made, folder = folders.plan_and_folder(plan_or_run, out)
+    options = RunOptions(
+        engine=engine,
+        device=device,
+        physical_batch_size=physical_batch,
+        allow_code_change=allow_code_change,
+    )
+    finished = actions.run_training(
+        made, actions.data_of(made, data), folder, resume=resume, options=options
+    )
+    render.training(made, folder, data, finished=finished, as_json=as_json)
+    raise typer.Exit(0 if finished else 1)
+
+
+@app.command()
+def sample(
+    run: RunFolder = None,
+    *,
+    count: Annotated[int, typer.Option(help="How many images.")] = 1000,
+    sampler: Annotated[
+        Literal["heun", "ddim", "dpm-solver-2m"], typer.Option(help="Method.")
+    ] = "heun",
+    steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 18,
+    guidance: Annotated[float, typer.Option(help="0 is none.")] = 0.0,
+    churn: Annotated[float, typer.Option(help="Noise added back; heun only.")] = 0.0,
+    eta: Annotated[float, typer.Option(help="1 is stochastic; ddim only.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(help="Repeat the same images.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw images from a finished run; costs no privacy.
+
+    Exit code: 0 drawn, 1 there is no finished run, 4 the weights are of another plan.
+    """
+    from diffusion.sampler import SamplerConfig  # noqa: PLC0415 - imports torch
+    from diffusion.sampling import SampleRequest  # noqa: PLC0415
+
+    made, folder = folders.run_folder(run)
+    config = SamplerConfig(
+        method=sampler,
+        steps=steps,
+        sigma_min=made.training.sigma_min,
+        sigma_max=made.training.sigma_max,
+        churn=churn,
+        eta=eta,
+    )
+    request = SampleRequest(count=count, guidance=guidance, sampler=config, seed=seed)
+    archive, picture = actions.draw_samples(made, folder, request)
+    render.samples(archive, picture, count, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder = None,
+    data: Data = None,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public",
+            help="The held-out images are public: keep the scores for the report.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score samples on held-out images.
+
+    Trains classifiers on the samples, tests them on real images, and measures a
+    distance.
+    Scores on private images are shown here and kept nowhere.
+
+    Exit code: 0 scored, 1 no samples or no held-out images.
+    """
+    made, folder = folders.run_folder(run)
+    actions.require_samples(folder)
+    source = actions.data_of(made, data)
+    exported = public or source == "digits"
+    score = actions.evaluate_public if exported else actions.evaluate_locally
+    scores = score(made, folder, source)
+    render.scores(actions.as_numbers(scores), local=not exported, as_json=as_json)
+
+
+@app.command()
+def report(
+    run: RunFolder = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Signing key; default the one of keys new.")
+    ] = None,
+    passphrase_file: keyring.PassphraseFile = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Default report.json in the run folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write and sign the report of a run.
+
+    Exit code: 0 written, 1 no run or no key, 5 written, but it makes no claim.
+    """
+    made, folder = folders.run_folder(run)
+    signer = keyring.load(key or keyring.default_key(), passphrase_file)
+    path = out or folder / actions.REPORT_NAME
+    code = actions.write_report(made, folder, signer, path)
+    render.report(made, path, signer.public, code, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="REPORT", help="The report.")],
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(help="Public key you trust; default the one beside the report."),
+    ] = None,
+    ledger_file: Annotated[
+        Path | None, typer.Option("--ledger", help="Default beside the report.")
+    ] = None,
+    artefacts: Annotated[
+        Path | None, typer.Option(help="Folder of the files the report names.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute every claim of a report, offline.
+
+    Exit code: 0 verified, 1 nothing to verify, 4 a step failed, 5 no claim is made.
+    """
+    found, pinned = actions.verify_report(
+        path, trusted=key or [], ledger_path=ledger_file, folder=artefacts
+    )
+    render.verdict(found, pinned=pinned, as_json=as_json)
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def epsilon(
+    noise_multiplier: Annotated[float, typer.Option(help="Noise over sensitivity.")],
+    sample_rate: SampleRate,
+    steps: Steps,
+    delta: Annotated[float, typer.Option(help="Failure probability.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compute the epsilon of DP-SGD, as a bracket.
+
+    Exit code: 0 computed, 2 a number is not allowed.
+    """
+    checks.probability(delta=delta)
+    checks.count(steps=steps)
+    step = events.PoissonSampledGaussianEvent(
+        sample_rate=sample_rate, noise_multiplier=noise_multiplier
+    )
+    event = events.SelfComposedEvent(event=step, count=steps)
+    render.bracket(accounting.epsilon(event, delta=delta), delta, as_json=as_json)
+
+
+@app.command()
+def calibrate(
+    eps: Eps,
+    delta: Annotated[float, typer.Option(help="Failure probability.")],
+    sample_rate: SampleRate,
+    steps: Steps,
+    as_json: AsJson = False,
+) -> None:
+    """Find the least noise that keeps DP-SGD inside a budget.
+
+    Exit code: 0 found, 2 a number is not allowed, 3 no noise is enough.
+    """
+    budget = PrivacyBudget(target_epsilon=eps, target_delta=delta)
+    checks.count(steps=steps)
+
+    def event(noise_multiplier: float) -> events.Event:
+        step = events.PoissonSampledGaussianEvent(
+            sample_rate=sample_rate, noise_multiplier=noise_multiplier
+        )
+        return events.SelfComposedEvent(event=step, count=steps)
+
+    found = calibration.noise_multiplier(event, budget=budget)
+    bracket = accounting.epsilon(event(found), delta=delta)
+    render.calibrated(found, bracket, delta, as_json=as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="A fresh folder; default privplan-demo.")
+    ] = None,
+    eps: Annotated[float, typer.Option("--eps", help="Target epsilon.")] = 10.0,
+) -> None:
+    """Do all of it on the embedded digits, in a fresh folder.
+
+    Exit code: 0 all went well, else that of the step that failed.
+    """
+    raise typer.Exit(demonstration.run(out, eps))
+
+
+@keys_app.command("new")
+def keys_new(
+    out: Annotated[
+        Path | None, typer.Option(help="Default: the user's data folder.")
+    ] = None,
+    role: Annotated[Role, typer.Option(help="What the key may sign.")] = Role.TRAINER,
+    passphrase_file: keyring.PassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a signing key; refuses to replace one.
+
+    Exit code: 0 made, 1 it cannot be written, 5 there is one already.
+    """
+    path = out or keyring.default_key()
+    keyring.make_folder(path)
+    passphrase = keyring.choose(passphrase_file)
+    made = keys.new_key(path, role=role, passphrase=passphrase)
+    render.key(made, path, locked=passphrase is not None, as_json=as_json)
+
+
+@ledger_app.command("show")
+def ledger_show(
+    run: RunFolder = None,
+    last: Annotated[int, typer.Option(help="How many entries.")] = 12,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run has begun, and check the ledger's chain.
+
+    Exit code: 0 the chain is whole, 1 not a ledger, 4 the chain is broken.
+    """
+    path = folders.ledger_file(run)
+    render.ledger(ledger.read(path), last=last, as_json=as_json)

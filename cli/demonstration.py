@@ -1,0 +1,104 @@
+"""The main job from end to end on the embedded digits, in a fresh folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from cli import actions, render
+from privplan import files, keys
+from privplan import plan as plans
+from privplan.errors import ExitCode, PolicyError
+from privplan.keys import Role
+from privplan.plan import Plan
+from privplan.planner import PlanRequest, make_plan
+
+_SAMPLES = 1000
+_HELD_OUT = "digits"
+
+
+def run(out: Path | None, eps: float) -> ExitCode:
+    """Plan, train, sample, evaluate, report, verify; return the last exit code.
+
+    Raises:
+        PolicyError: The folder named exists already.
+    """
+    folder = _fresh(out)
+    started = time.monotonic()
+    _say("1 of 6", "plan what the budget buys, touching no record")
+    made = make_plan(PlanRequest(target_epsilon=eps, stages=""))
+    files.make_folder(folder)
+    plans.write(made, folder / "plan.json")
+    render.plan(made)
+    if not _train_and_sample(made, folder):
+        render.talk(f"Stopped and saved. To resume: privplan train {folder} --resume")
+        return ExitCode.ERROR
+    code = _report_and_verify(made, folder)
+    render.talk(f"\nDone in {time.monotonic() - started:.0f} s. Look at {folder}:")
+    for name in ("plan.json", "ledger.sqlite", "checkpoint/model.safetensors"):
+        render.talk(f"  {folder / name}")
+    render.talk(f"  {folder / 'samples' / 'samples.png'}\n  {folder / 'report.json'}")
+    return code
+
+
+def _train_and_sample(made: Plan, folder: Path) -> bool:
+    from diffusion.sampler import SamplerConfig  # noqa: PLC0415 - imports torch
+    from diffusion.sampling import SampleRequest  # noqa: PLC0415
+    from diffusion.watching import RunOptions  # noqa: PLC0415
+
+    _say("2 of 6", "train under the plan; the ledger is written before each step")
+    finished = actions.run_training(
+        made,
+        actions.data_of(made, None),
+        folder,
+        resume=False,
+        options=RunOptions(),
+    )
+    if not finished:
+        return False
+    _say("3 of 6", f"draw {_SAMPLES:,} images")
+    config = SamplerConfig(
+        sigma_min=made.training.sigma_min, sigma_max=made.training.sigma_max
+    )
+    request = SampleRequest(count=_SAMPLES, sampler=config)
+    archive, picture = actions.draw_samples(made, folder, request)
+    render.samples(archive, picture, _SAMPLES, as_json=False)
+    return True
+
+
+def _report_and_verify(made: Plan, folder: Path) -> ExitCode:
+    _say("4 of 6", "score the samples on held-out digits, which are public")
+    scores = actions.evaluate_public(made, folder, _HELD_OUT)
+    render.scores(actions.as_numbers(scores), local=False, as_json=False)
+    _say("5 of 6", "write and sign the report")
+    key_path = folder / "keys" / "trainer.key"
+    files.make_folder(key_path.parent)
+    keys.new_key(key_path, role=Role.TRAINER, passphrase=None)
+    path = folder / actions.REPORT_NAME
+    signer = keys.load_key(key_path)
+    code = actions.write_report(made, folder, signer, path)
+    render.report(made, path, signer.public, code, as_json=False)
+    _say("6 of 6", "verify the report, as a stranger would")
+    found, pinned = actions.verify_report(
+        path, trusted=[key_path.with_suffix(".pub")], ledger_path=None, folder=None
+    )
+    render.verdict(found, pinned=pinned, as_json=False)
+    return found.exit_code
+
+
+def _fresh(out: Path | None) -> Path:
+    if out is not None:
+        if out.exists():
+            raise PolicyError(
+                f"{out} exists already", hint="give --out a folder that does not exist"
+            )
+        return out
+    number, folder = 1, Path("privplan-demo")
+    while folder.exists():
+        number += 1
+        folder = Path(f"privplan-demo-{number}")
+    return folder
+
+
+def _say(number: str, text: str) -> None:
+    render.talk(f"\n[{number}] {text}")

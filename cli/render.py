@@ -1,0 +1,222 @@
+"""What commands say: results as tables or JSON, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli.paper import console, print_json, table, talk
+from cli.plan_view import plan
+from privplan.accounting import Bracket
+from privplan.canonical import text_down, text_up
+from privplan.errors import ExitCode
+from privplan.findings import Outcome, Verdict
+from privplan.keys import PublicKey
+from privplan.ledger import LedgerContent
+from privplan.plan import Plan
+
+__all__ = [
+    "bracket",
+    "calibrated",
+    "key",
+    "ledger",
+    "plan",
+    "print_json",
+    "report",
+    "samples",
+    "scores",
+    "talk",
+    "training",
+    "verdict",
+]
+
+_SHOWN = {
+    Outcome.PASSED: "ok",
+    Outcome.FAILED: "FAILED",
+    Outcome.NOT_TAKEN: "not taken",
+}
+
+
+def training(
+    made: Plan, folder: Path, data: str | None, *, finished: bool, as_json: bool
+) -> None:
+    """Say how a run ended and what to do next."""
+    named = "" if data is None else f" --data {data}"
+    again = f"privplan train {folder} --resume{named}"
+    following = f"privplan sample {folder}" if finished else again
+    if as_json:
+        print_json(
+            {
+                "finished": finished,
+                "folder": str(folder),
+                "digest": made.digest,
+                "next": following,
+            }
+        )
+    elif finished:
+        talk(f"Finished: {folder}. Next: {following}")
+    else:
+        talk(f"Stopped and saved; nothing is lost. To resume: {following}")
+
+
+def samples(archive: Path, picture: Path, count: int, *, as_json: bool) -> None:
+    """Say where samples went."""
+    if as_json:
+        print_json({"count": count, "archive": str(archive), "picture": str(picture)})
+    else:
+        talk(f"Drew {count:,} images: {archive}, {picture}")
+
+
+def scores(found: dict[str, float], *, local: bool, as_json: bool) -> None:
+    """Print scores; local ones carry their badge."""
+    if as_json:
+        print_json({"kind": "local" if local else "public", "scores": found})
+        return
+    rows = [[name.replace("_", " "), f"{value:.4g}"] for name, value in found.items()]
+    console().print(table([("score", "left"), ("value", "right")], rows))
+    console().print(
+        "LOCAL: computed from private images; for your eyes, never for a release"
+        if local
+        else "PUBLIC: computed on public held-out images"
+    )
+
+
+def report(
+    made: Plan, path: Path, key: PublicKey, code: ExitCode, *, as_json: bool
+) -> None:
+    """Say what was written and who signed it."""
+    if as_json:
+        print_json(
+            {
+                "path": str(path),
+                "claim": code == ExitCode.OK,
+                "keyid": key.keyid,
+                "plan": made.digest,
+            }
+        )
+        return
+    claim = "with a claim" if code == ExitCode.OK else "WITHOUT a claim"
+    talk(f"Wrote {path}, {claim}, signed by {key.role.value} key {key.fingerprint}")
+    talk(f"Check it: privplan verify {path}")
+
+
+def verdict(found: Verdict, *, pinned: bool, as_json: bool) -> None:
+    """Print the steps of a verification and what follows."""
+    if as_json:
+        print_json(
+            {
+                "verified": found.passed,
+                "key_given": pinned,
+                "keyids": list(found.keyids),
+                "steps": [
+                    {
+                        "number": f.number,
+                        "name": f.name,
+                        "outcome": f.outcome.value,
+                        "text": f.text,
+                    }
+                    for f in found.findings
+                ],
+            }
+        )
+        return
+    rows = [[f.number, f.name, _SHOWN[f.outcome], f.text] for f in found.findings]
+    columns = [("step", "left"), ("about", "left"), ("", "left"), ("found", "left")]
+    console().print(table(columns, rows))
+    console().print("VERIFIED" if found.passed else "NOT VERIFIED")
+    if not pinned:
+        talk(
+            "The key was found beside the report, so this shows that nothing was "
+            "edited,\nnot who signed. Give --key with a key you got elsewhere."
+        )
+
+
+def bracket(found: Bracket, delta: float, *, as_json: bool) -> None:
+    """Print an epsilon bracket."""
+    if as_json:
+        print_json(_bracket(found) | {"delta": delta})
+        return
+    row = [text_down(found.lower, 6), text_up(found.upper, 6), f"{delta:g}"]
+    columns = [("epsilon from", "right"), ("to", "right"), ("delta", "right")]
+    console().print(table([*columns, ("method", "left")], [[*row, found.method]]))
+
+
+def calibrated(
+    noise_multiplier: float, found: Bracket, delta: float, *, as_json: bool
+) -> None:
+    """Print a calibrated noise multiplier and what it costs."""
+    if as_json:
+        value = {"noise_multiplier": noise_multiplier, "delta": delta}
+        print_json(value | _bracket(found))
+        return
+    rows = [
+        ["noise multiplier", f"{noise_multiplier:g}"],
+        ["epsilon from", text_down(found.lower, 6)],
+        ["epsilon to", text_up(found.upper, 6)],
+    ]
+    console().print(table([("found", "left"), ("", "right")], rows))
+
+
+def _bracket(found: Bracket) -> dict[str, object]:
+    return {
+        "epsilon": {"lower": found.lower, "upper": found.upper},
+        "method": found.method,
+    }
+
+
+def key(made: PublicKey, path: Path, *, locked: bool, as_json: bool) -> None:
+    """Say where a new key is."""
+    public = path.with_suffix(".pub")
+    if as_json:
+        print_json(
+            {
+                "private": str(path),
+                "public": str(public),
+                "keyid": made.keyid,
+                "role": made.role.value,
+                "encrypted": locked,
+            }
+        )
+        return
+    talk(f"Made a {made.role.value} key, fingerprint {made.fingerprint}")
+    talk(f"  {path}   keep it to yourself\n  {public}   give it to whoever verifies")
+    if not locked:
+        talk("The key is not encrypted: whoever can read its file can sign.")
+
+
+def ledger(content: LedgerContent, *, last: int, as_json: bool) -> None:
+    """Print the totals and the last entries of a ledger."""
+    counts = [
+        {"phase": a.phase, "begun": content.counted(a.phase), "allowed": a.steps}
+        for a in content.allowances
+    ]
+    if as_json:
+        print_json(
+            {
+                "ledger_id": content.ledger_id,
+                "plan": content.plan_digest,
+                "phases": counts,
+                "sessions": content.sessions,
+                "entries": len(content.entries),
+                "head": {"sequence": content.head.sequence, "hash": content.head.hash},
+            }
+        )
+        return
+    out = console()
+    columns = [("phase", "left"), ("steps begun", "right"), ("allowed", "right")]
+    rows = [[str(c["phase"]), f"{c['begun']:,}", f"{c['allowed']:,}"] for c in counts]
+    out.print(table(columns, rows))
+    entries = content.entries[-last:]
+    out.print(
+        table(
+            [("entry", "right"), ("kind", "left"), ("says", "left"), ("hash", "left")],
+            [[str(e.sequence), e.kind, _says(e.body), e.hash[:12]] for e in entries],
+        )
+    )
+    out.print(
+        f"{len(content.entries):,} entries, chain whole, head {content.head.hash}"
+    )
+
+
+def _says(body: dict[str, object]) -> str:
+    known = ("phase", "count", "name", "session")
+    return ", ".join(f"{key} {body[key]}" for key in known if key in body)

@@ -1,0 +1,187 @@
+"""Checkpoints: what a run needs to go on, and the model it releases.
+
+    state.safetensors    weights, averages and optimiser moments, in one file, so a
+                         crash leaves the old state or the new one and nothing between
+    model.safetensors    the averaged weights alone: what is released and sampled from
+
+Both carry the digest of the plan; the state also carries its place in the plan and the
+head of the ledger when it was written. Never in a checkpoint: random state, batch
+indices, losses. On resume the *ledger* says how much was spent, whatever a checkpoint
+says: an older checkpoint loses work and gains no budget.
+
+The format is safetensors: plain numbers, no code inside.
+
+Edges: reads and writes files.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from diffusion.trainer import Learner
+from privplan import files
+from privplan.errors import DataError, IntegrityError, PolicyError
+from privplan.ledger import LedgerHead
+
+STATE_NAME = "checkpoint/state.safetensors"
+MODEL_NAME = "checkpoint/model.safetensors"
+_FORMAT = "privplan-checkpoint/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in a plan a checkpoint was written.
+
+    Attributes:
+        plan_digest: Of the plan.
+        phase: Name of the phase that comes next or is under way.
+        phase_steps: Steps of it in these weights.
+        head: The ledger's head at that moment.
+    """
+
+    plan_digest: str
+    phase: str
+    phase_steps: int
+    head: LedgerHead
+
+
+def save_state(folder: Path, learner: Learner, place: Place) -> None:
+    """Write the state of a run, whole or not at all.
+
+    Raises:
+        DocumentError: The folder cannot be written.
+    """
+    tensors = {f"network.{n}": t for n, t in learner.network.state_dict().items()}
+    tensors |= {f"ema.{n}": t for n, t in learner.ema.state().items()}
+    tensors |= _moments(learner.optimiser)
+    facts = {
+        "format": _FORMAT,
+        "plan_digest": place.plan_digest,
+        "phase": place.phase,
+        "phase_steps": str(place.phase_steps),
+        "learner_steps": str(learner.steps_done),
+        "ledger_sequence": str(place.head.sequence),
+        "ledger_hash": place.head.hash,
+    }
+    _write(folder / STATE_NAME, tensors, facts)
+
+
+def save_model(folder: Path, learner: Learner, facts: Mapping[str, object]) -> None:
+    """Write the averaged weights, with public facts about them.
+
+    Raises:
+        DocumentError: The folder cannot be written.
+    """
+    text = {"format": _FORMAT, "facts": json.dumps(facts, sort_keys=True)}
+    _write(folder / MODEL_NAME, learner.ema.averaged(), text)
+
+
+def load_state(folder: Path, learner: Learner, *, plan_digest: str) -> Place | None:
+    """Load the state of a run into a learner; None if there is none yet.
+
+    Raises:
+        DataError: The file is damaged.
+        PolicyError: It belongs to another plan.
+    """
+    path = folder / STATE_NAME
+    if not path.exists():
+        return None
+    tensors, facts = _read(path)
+    if facts.get("plan_digest") != plan_digest:
+        raise PolicyError(
+            "this checkpoint belongs to another plan",
+            hint="resume with the plan that the run began with",
+        )
+    try:
+        _load(learner, tensors)
+        learner.steps_done = int(facts["learner_steps"])
+        return Place(
+            plan_digest=plan_digest,
+            phase=facts["phase"],
+            phase_steps=int(facts["phase_steps"]),
+            head=LedgerHead(
+                sequence=int(facts["ledger_sequence"]), hash=facts["ledger_hash"]
+            ),
+        )
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise _damaged(path) from error
+
+
+def load_model(path: Path, network: nn.Module, *, plan_digest: str) -> None:
+    """Load released weights into a network.
+
+    Raises:
+        DataError: The file is missing, damaged, or of another network.
+        IntegrityError: It belongs to another plan.
+    """
+    tensors, facts = _read(path)
+    try:
+        found = json.loads(facts["facts"])["plan_digest"]
+        if found == plan_digest:
+            network.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _damaged(path) from error
+    if found != plan_digest:
+        raise IntegrityError(
+            f"the model {path.name} was trained under another plan",
+            hint="give the folder of one run, unchanged",
+        )
+
+
+def _load(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
+    learner.network.load_state_dict(_under("network.", tensors))
+    learner.ema.load_state(_under("ema.", tensors))
+    _load_moments(learner.optimiser, _under("optimiser.", tensors))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)
+    }
+
+
+def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {
+        f"optimiser.{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def _load_moments(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    state = optimiser.state_dict()
+    for key, value in moments.items():
+        index, name = key.split(".", 1)
+        state["state"].setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict(state)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], facts: dict[str, str]) -> None:
+    ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    files.write_bytes(path, save(ready, metadata=facts), what="checkpoint")
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path) from error
+    if facts.get("format") != _FORMAT:
+        raise _damaged(path)
+    return tensors, facts
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"the checkpoint {path.name} is missing, damaged or of another network",
+        hint="restore it from a copy, or start a new run; the ledger stays as it is",
+    )

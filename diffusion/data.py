@@ -1,0 +1,172 @@
+"""The door through which images come in; public or private is part of the type.
+
+    source --describe--> DataShape                     headers only, for planning
+           --load_private--> PrivateImages             for charged steps, or local use
+           --load_public---> PublicImages              for free ones
+
+A source is the word "digits" (the set that comes with scikit-learn) or a path: a
+folder with the idx files of MNIST or one such file, an .npz archive, or a folder of
+images with one subfolder per class or a labels.csv. Each form has a file of its own
+in `diffusion/readers`, which says exactly what it accepts.
+
+Pixels are bytes 0..255 and become [-1, 1] by a public constant. The number of classes
+is declared: by the caller, by the names of folders or keys in the file, else 10. It is
+never counted from labels. Messages name the path that was typed and nothing inside it.
+
+Edges: reads files; writes none.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffusion.readers import embedded_digits, idx
+from diffusion.readers.embedded_digits import EmbeddedDigits
+from diffusion.readers.folder import find_images
+from diffusion.readers.image_set import (
+    DataShape,
+    ImageSet,
+    PrivateImages,
+    PublicImages,
+    data_digest,
+)
+from diffusion.readers.npz import NpzFile
+from diffusion.readers.records import Reader, Split, refusing
+from privplan import checks
+from privplan.errors import DataError, ParameterError
+
+__all__ = [
+    "EMBEDDED",
+    "DataShape",
+    "ImageSet",
+    "PrivateImages",
+    "PublicImages",
+    "Split",
+    "data_digest",
+    "describe",
+    "load_private",
+    "load_public",
+]
+
+EMBEDDED = "digits"
+MAX_IMAGE_SIZE = 4096
+
+
+def describe(
+    source: str, *, image_size: int | None = None, classes: int | None = None
+) -> DataShape:
+    """Say what a source holds, from headers and file lists alone.
+
+    No private pixel is decoded and no label is looked at, so a plan may be made from
+    this. `records` counts the training split; using it in a plan declares it public.
+
+    Args:
+        source: "digits", or a path; see the module.
+        image_size: Side of the square that images would be resized to, in pixels.
+        classes: Number of classes, where the source does not tell or tells wrong.
+
+    Raises:
+        DataError: The source is missing, damaged, or in no form that is read here.
+        ParameterError: `image_size` or `classes` is not a whole number of at least 1.
+
+    Example:
+        >>> describe("digits")
+        DataShape(records=1437, channels=1, height=8, width=8, classes=10)
+    """
+    shape = _reader(source, "train", image_size, classes).shape()
+    if image_size is None:
+        return shape
+    return replace(shape, height=image_size, width=image_size)
+
+
+def load_private(
+    source: str,
+    *,
+    split: Split = "train",
+    image_size: int | None = None,
+    classes: int | None = None,
+) -> PrivateImages:
+    """Load images whose every use must be charged or stay local.
+
+    Args:
+        source: "digits", or a path; see the module.
+        split: "train" or "test".
+        image_size: Resize every image to a square of this side, in pixels.
+        classes: Number of classes, where the source does not tell or tells wrong.
+
+    Raises:
+        DataError: The source is missing, damaged, in no form that is read here, or a
+            label is not in 0..classes-1.
+        ParameterError: A parameter has a value that is not allowed.
+
+    Example:
+        >>> load_private("digits", split="test")
+        PrivateImages(hidden)
+    """
+    images, labels, declared = _load(source, split, image_size, classes)
+    return PrivateImages(images, labels, declared)
+
+
+def load_public(
+    source: str,
+    *,
+    split: Split = "train",
+    image_size: int | None = None,
+    classes: int | None = None,
+) -> PublicImages:
+    """Load images that anyone may see; arguments and errors as `load_private`.
+
+    Example:
+        >>> load_public("digits", split="test", image_size=4).shape.height
+        4
+    """
+    images, labels, declared = _load(source, split, image_size, classes)
+    return PublicImages(images, labels, declared)
+
+
+def _load(
+    source: str, split: Split, image_size: int | None, classes: int | None
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    reader = _reader(source, split, image_size, classes)
+    records = reader.read(image_size)
+    # a copy of our own: torch warns of the read-only memory of a file
+    pixels = np.array(records.pixels.transpose(0, 3, 1, 2), order="C")
+    labels = np.array(records.labels)
+    return torch.from_numpy(pixels), torch.from_numpy(labels), reader.shape().classes
+
+
+def _reader(
+    source: str, split: Split, image_size: int | None, classes: int | None
+) -> Reader:
+    _check_parameters(split, image_size, classes)
+    if source == EMBEDDED:
+        return EmbeddedDigits(split=split, classes=classes or embedded_digits.CLASSES)
+    path = Path(source)
+    with refusing(f"'{source}'"):
+        path.stat()
+        if idx.is_idx(path):
+            return idx.find_idx(path, split, classes or idx.DEFAULT_CLASSES)
+        if path.is_dir():
+            return find_images(path, split, classes)
+        if path.is_file() and path.suffix.lower() == ".npz":
+            return NpzFile(source=path, split=split, classes=classes)
+    raise DataError(
+        f"'{source}' is not a data set that can be read",
+        hint="give a folder of images, a folder of idx files, an .npz, or 'digits'",
+    )
+
+
+def _check_parameters(split: str, image_size: int | None, classes: int | None) -> None:
+    if split not in ("train", "test"):
+        raise ParameterError(f"split is {split!r}", hint="give 'train' or 'test'")
+    if classes is not None:
+        checks.count(classes=classes)
+    if image_size is not None:
+        checks.count(image_size=image_size)
+        if image_size > MAX_IMAGE_SIZE:
+            raise ParameterError(
+                f"image_size is {image_size}, but it must be at most {MAX_IMAGE_SIZE}",
+                hint="give the side of the images in pixels, such as 32",
+            )

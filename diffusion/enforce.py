@@ -1,0 +1,189 @@
+"""The guard between plan, data, ledger and trainer: nothing runs that was not reserved.
+
+Before the first step the guard recomputes what the plan costs, compares the data with
+what the plan declares, and opens the ledger, which holds the plan's allowance. From
+then on the trainer can only step through `Guard.spend`, and that writes to disk before
+it returns.
+
+What the guard says never tells more of the data than yes or no.
+"""
+
+from pathlib import Path
+from types import TracebackType
+
+from diffusion.data import PrivateImages, data_digest
+from privplan import accounting, canonical
+from privplan.code_identity import source_digest
+from privplan.errors import BudgetExceededError, IntegrityError, PolicyError
+from privplan.ledger import Allowance, Ledger, LedgerHead
+from privplan.plan import Plan, PlanPhase
+
+LEDGER_NAME = "ledger.sqlite"
+
+
+def check_plan(plan: Plan) -> None:
+    """Recompute what a plan costs and compare with what it says and may.
+
+    Raises:
+        BudgetExceededError: Its events cost more than its budget.
+        IntegrityError: It claims less than its events cost.
+    """
+    budget = plan.budget.as_budget()
+    found = accounting.epsilon(
+        plan.event, delta=budget.target_delta, adjacency=budget.adjacency
+    )
+    if not found.upper <= budget.target_epsilon:
+        raise BudgetExceededError(
+            f"this plan would cost epsilon {canonical.text_up(found.upper, 4)}, but "
+            f"its budget is epsilon {budget.target_epsilon:g}",
+            stage="plan",
+            needed=found.upper,
+            target=budget.target_epsilon,
+            hint="make the plan again with privplan plan",
+        )
+    if not plan.accounting.epsilon_upper >= found.lower:
+        raise IntegrityError(
+            f"this plan claims epsilon {plan.accounting.epsilon_upper:.6g}, but its "
+            f"events cost at least {found.lower:.6g}",
+            hint="make the plan again with privplan plan",
+        )
+
+
+def check_data(plan: Plan, images: PrivateImages) -> None:
+    """Compare the data with what the plan declares; tells only yes or no.
+
+    Raises:
+        PolicyError: n, the image shape or the number of classes is not as declared.
+    """
+    declared, found = plan.data, images.shape
+    if (found.channels, found.height, found.width) != (
+        declared.channels,
+        declared.height,
+        declared.width,
+    ):
+        raise PolicyError(
+            "the images do not have the shape the plan declares, "
+            f"{declared.channels} x {declared.height} x {declared.width}",
+            hint="plan for these data with privplan plan --data, or give --image-size",
+        )
+    if found.records != declared.records:
+        raise PolicyError(
+            f"the data do not have the number of records the plan declares, "
+            f"n = {declared.records:,}",
+            hint="plan for these data with privplan plan --data, or give other --data",
+        )
+    if found.classes > declared.classes:
+        raise PolicyError(
+            f"the data have labels beyond the {declared.classes} classes the plan "
+            "declares",
+            hint="plan for these data with privplan plan --data",
+        )
+
+
+def check(plan: Plan, images: PrivateImages) -> None:
+    """Check a plan and the data it is for, before anything is written.
+
+    Raises:
+        PrivplanError: As `check_plan` and `check_data`.
+    """
+    check_plan(plan)
+    check_data(plan, images)
+
+
+class Guard:
+    """Stands between the trainer and the records.
+
+    Use as a context manager; the ledger is closed at the end.
+    """
+
+    def __init__(self, ledger: Ledger, plan: Plan) -> None:
+        self._ledger = ledger
+        self._plan = plan
+
+    def spend(self, phase: PlanPhase, count: int = 1) -> None:
+        """Reserve steps of a phase, durably, before any record is touched.
+
+        Raises:
+            BudgetExceededError: The plan has no such steps left; nothing was written.
+            PolicyError: Another process has taken over this run.
+            LedgerError: The ledger cannot be written.
+        """
+        self._ledger.reserve(phase.name, count)
+
+    def remaining(self, phase: PlanPhase) -> int:
+        """Return how many steps of a phase were never begun, on any branch."""
+        return phase.steps - self._ledger.counted(phase.name)
+
+    def counted(self, phase: PlanPhase) -> int:
+        """Return how many steps of a phase were ever begun."""
+        return self._ledger.counted(phase.name)
+
+    def settle(self, phase: PlanPhase, count: int) -> None:
+        """Note that steps were carried out; changes nothing that counts."""
+        self._ledger.settle(phase.name, count)
+
+    def release(self, name: str, digest: str) -> None:
+        """Note that a file left the run."""
+        self._ledger.record_release(name, digest)
+
+    def confess_seed(self) -> None:
+        """Note that the noise of this run can be predicted; the report then says so."""
+        self._ledger.record_unsafe("unsafe_seed")
+
+    def head(self) -> LedgerHead:
+        """Return the present end of the ledger's chain."""
+        return self._ledger.head()
+
+    def knows(self, head: LedgerHead) -> bool:
+        """Return whether an earlier head is still part of the chain."""
+        return self._ledger.hash_at(head.sequence) == head.hash
+
+    def __enter__(self) -> "Guard":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ledger.close()
+
+
+def begin(plan: Plan, images: PrivateImages, folder: Path) -> Guard:
+    """Open a new ledger for a plan on some data that `check` has passed.
+
+    Raises:
+        PolicyError: The folder already holds a run.
+    """
+    ledger = Ledger.create(
+        folder / LEDGER_NAME,
+        plan_digest=plan.digest,
+        data_digest=data_digest(images),
+        code_digest=source_digest(),
+        allowances=[_allowance(phase) for phase in plan.phases],
+    )
+    return Guard(ledger, plan)
+
+
+def resume(
+    plan: Plan, images: PrivateImages, folder: Path, *, allow_code_change: bool = False
+) -> Guard:
+    """Open the ledger of a run that began earlier; after `check`.
+
+    Raises:
+        PolicyError: Another plan, other data or other code than the run began with.
+        IntegrityError: The ledger's chain is broken.
+    """
+    ledger = Ledger.resume(
+        folder / LEDGER_NAME,
+        plan_digest=plan.digest,
+        data_digest=data_digest(images),
+        code_digest=source_digest(),
+        allow_code_change=allow_code_change,
+    )
+    return Guard(ledger, plan)
+
+
+def _allowance(phase: PlanPhase) -> Allowance:
+    return Allowance(phase=phase.name, event=phase.event, steps=phase.steps)

@@ -1,0 +1,1 @@
+"""The engines behind `diffusion.per_example`; import that, not these."""

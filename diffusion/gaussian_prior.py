@@ -1,0 +1,280 @@
+"""The Gaussian prior: one private query that already denoises.
+
+At large sigma only the mean and covariance of the images matter, and for a Gaussian
+the best denoiser is known in closed form (Wiener's). So instead of thousands of noisy
+gradient steps a stage can be one noisy sum over the records. Everything after the
+noise is post-processing:
+
+    gaussian_query.query -> (noise, elsewhere) -> fit -> GaussianPrior.denoise = G
+        -> PriorDenoiser: D(x, sigma) = G + c_out(sigma) F([c_in(sigma) x, G])
+
+Units: images and sigma in data units, images in [-1, 1].
+Source: Wiener's filter; Karras et al. 2022, arXiv:2206.00364, equation 7, for D;
+Gavish & Donoho 2017, arXiv:1405.7511, for the shrinkage of noisy spectra.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+from diffusion.gaussian_query import QueryConfig, cosine, radius_of
+from diffusion.loss import RowLoss, Rows
+from diffusion.precond import Denoise
+from privplan import checks
+from privplan.errors import DataError
+
+_LEAST_VARIANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianPrior:
+    """Class means and one covariance within the classes, as a denoiser.
+
+    Attributes:
+        config: The query it came from.
+        means: Mean image of each class and, last, of all; in data units.
+        variances: Variances within a class and, second, of all, along the basis;
+            in squared data units.
+        basis: Orthonormal directions as columns, or None for the cosine basis.
+    """
+
+    config: QueryConfig
+    means: Float[Tensor, "classes_and_null size"]
+    variances: Float[Tensor, "2 size"]
+    basis: Float[Tensor, "size size"] | None
+
+    def denoise(
+        self,
+        x: Float[Tensor, "rows channels height width"],
+        sigma: Float[Tensor, " rows"],
+        labels: Int64[Tensor, " rows"],
+    ) -> Float[Tensor, "rows channels height width"]:
+        """Return E[clean | x] if images were Gaussian within each class.
+
+        mean + Q diag(v / (v + sigma^2)) Q^T (x - mean), with the mean and v of the
+        label; for "no class" those of all images.
+
+        Args:
+            x: Noisy images, in data units.
+            sigma: Noise level of each, in data units.
+            labels: Classes; `classes` means "no class".
+        """
+        mean = self.means[labels]
+        v = self.variances[(labels == self.config.classes).long()]
+        gain = v / (v + sigma.square()[:, None])
+        away = x.flatten(1) - mean
+        if self.basis is None:
+            kept = cosine(gain * cosine(away, self.config), self.config, back=True)
+        else:
+            kept = (gain * (away @ self.basis)) @ self.basis.T
+        return (mean + kept).reshape(x.shape)
+
+    def residual_std(self, sigma: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        """Return the error the prior expects of itself: RMS per value, in data units.
+
+        sqrt(mean of v sigma^2 / (v + sigma^2)): what is left for a network to learn.
+        """
+        v, noise = self.variances[0], sigma.square()[:, None]
+        return (v * noise / (v + noise)).mean(dim=1).sqrt()
+
+    def to(self, device: torch.device | str) -> "GaussianPrior":
+        """Return the same prior on another device."""
+        return GaussianPrior(
+            config=self.config,
+            means=self.means.to(device),
+            variances=self.variances.to(device),
+            basis=None if self.basis is None else self.basis.to(device),
+        )
+
+
+def fit(noisy: Float64[Tensor, " length"], config: QueryConfig) -> GaussianPrior:
+    """Turn a noisy query into a prior; post-processing, costs no privacy.
+
+    Class means are shrunk towards the mean of all by as much as their noise warrants
+    (James-Stein); eigenvalues inside the spectrum of the noise are replaced by the
+    average variance that is left.
+
+    Args:
+        noisy: The query plus Gaussian noise of `config.noise_multiplier`.
+        config: As for the query.
+
+    Returns:
+        The prior, float32, finite whatever the noise did.
+
+    Raises:
+        DataError: The vector does not have the length of this query.
+
+    Source:
+        James & Stein 1961, positive part; Gavish & Donoho 2017, arXiv:1405.7511.
+    """
+    if len(noisy) != sum(config.parts):
+        raise DataError(
+            f"a vector of {len(noisy)} is no answer to a query of {sum(config.parts)}",
+            hint="fit with the configuration the query was made with",
+        )
+    w1, w2, w3 = (math.sqrt(share) for share in config.shares)
+    sums, counts, moments = torch.split(noisy, list(config.parts))
+    sums, moments = sums.reshape(config.classes, -1) / w1, moments / w3
+    least = max(1.0, 2 * config.noise_multiplier / w2)
+    counts = (counts / w2).clamp(min=least)
+    total = counts.sum()
+    means, mean = _shrunk_means(sums, counts, config.noise_multiplier / w1)
+    share = counts / total
+    noise = config.noise_multiplier / w3 / total.item()
+    if config.full_covariance:
+        within = _from_triangle(moments / total, config.size)
+        within = within - (means * share[:, None]).T @ means
+        variance, basis = _clean_spectrum(within, noise)
+        between = ((means - mean) @ basis).square()
+    else:
+        power = (cosine(means, config).square() * share[:, None]).sum(dim=0)
+        variance, basis = (moments / total - power).clamp(min=noise / 2), None
+        between = cosine(means - mean, config).square()
+    radius = radius_of(config)
+    variance = (radius**2 * variance).clamp(min=_LEAST_VARIANCE)
+    overall = variance + radius**2 * (between * share[:, None]).sum(dim=0)
+    return GaussianPrior(
+        config=config,
+        means=(radius * torch.vstack([means, mean]) + config.centre).float(),
+        variances=torch.stack([variance, overall]).float(),
+        basis=None if basis is None else basis.float(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorDenoiser:
+    """A network that corrects a Gaussian prior: D = G + c_out F([c_in x, G]).
+
+    With a network whose output starts at zero, training starts at the prior's own
+    images instead of at noise.
+
+    Attributes:
+        network: Takes images with twice the channels: the scaled noisy image and the
+            prior's estimate (`NetworkConfig.guide_channels` equal to `channels`).
+        prior: The prior; public, because its query was noised.
+    """
+
+    network: nn.Module
+    prior: GaussianPrior
+
+    def __call__(
+        self,
+        x: Float[Tensor, "rows channels height width"],
+        sigma: Float[Tensor, " rows"],
+        labels: Int64[Tensor, " rows"],
+    ) -> Float[Tensor, "rows channels height width"]:
+        """Estimate the clean images inside noisy ones.
+
+        c_in = 1 / sqrt(sigma^2 + 1), c_noise = ln(sigma) / 4 as in EDM, and c_out is
+        the prior's own expected error.
+        """
+        guess = self.prior.denoise(x, sigma, labels)
+        c_in = torch.rsqrt(sigma.square() + 1)[:, None, None, None]
+        c_out = self.prior.residual_std(sigma)[:, None, None, None]
+        shown = torch.cat([c_in * x, guess], dim=1)
+        out: Tensor = guess + c_out * self.network(shown, sigma.log() / 4, labels)
+        return out
+
+
+def prior_row_loss(prior: GaussianPrior) -> RowLoss:
+    """Return the loss of each row for a network that corrects a prior.
+
+    Args:
+        prior: The prior of the images the rows come from.
+
+    Returns:
+        A function of `(network, rows)`, rows as from `diffusion.loss.draw_rows`: the
+        mean squared error over pixels in units of c_out, one number per row.
+
+    Source:
+        Karras et al. 2022, arXiv:2206.00364, equation 8 with weight 1/c_out^2.
+    """
+
+    def losses(network: nn.Module, rows: Rows) -> Float[Tensor, " rows"]:
+        clean, noisy, sigma, labels = rows
+        denoise = PriorDenoiser(network=network, prior=prior)
+        error = (denoise(noisy, sigma, labels) - clean).square().mean(dim=(1, 2, 3))
+        return error / prior.residual_std(sigma).square()
+
+    return losses
+
+
+def handover(low: Denoise, high: Denoise, *, at: float) -> Denoise:
+    """Join two denoisers: `high` from sigma = `at` upwards, `low` below.
+
+    Which one answers depends on sigma alone, which is public.
+
+    Args:
+        low: For the smaller noise levels, such as a network.
+        high: For the larger ones, such as `GaussianPrior.denoise`.
+        at: Where they meet, in data units.
+
+    Raises:
+        ParameterError: `at` is not a positive finite number.
+
+    Example:
+        >>> def one(x, sigma, labels):
+        ...     return torch.ones_like(x)
+        >>> def two(x, sigma, labels):
+        ...     return 2 * torch.ones_like(x)
+        >>> joined = handover(one, two, at=1.0)
+        >>> x, labels = torch.zeros(2, 1, 1, 1), torch.tensor([0, 0])
+        >>> joined(x, torch.tensor([0.5, 1.0]), labels).flatten()
+        tensor([1., 2.])
+    """
+    checks.positive(at=at)
+
+    def joined(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+        coarse = sigma >= at
+        if bool(coarse.all()):
+            return high(x, sigma, labels)
+        if not bool(coarse.any()):
+            return low(x, sigma, labels)
+        chosen = coarse[:, None, None, None]
+        return torch.where(chosen, high(x, sigma, labels), low(x, sigma, labels))
+
+    return joined
+
+
+def _shrunk_means(
+    sums: Float64[Tensor, "classes size"],
+    counts: Float64[Tensor, " classes"],
+    noise_std: float,
+) -> tuple[Float64[Tensor, "classes size"], Float64[Tensor, " size"]]:
+    mean = sums.sum(dim=0) / counts.sum()
+    away = sums / counts[:, None] - mean
+    noise = sums.shape[1] * (noise_std / counts).square()
+    length = away.square().sum(dim=1).clamp(min=1e-12)
+    return mean + away * (1 - noise / length).clamp(min=0.0)[:, None], mean
+
+
+def _clean_spectrum(
+    within: Float64[Tensor, "size size"], noise_std: float
+) -> tuple[Float64[Tensor, " size"], Float64[Tensor, "size size"]]:
+    """Shrink a covariance seen through symmetric noise.
+
+    Entries off the diagonal carry noise of std s = noise_std / sqrt(2), whose own
+    spectrum fills [-2 s sqrt(d), 2 s sqrt(d)]. A value l above that edge becomes
+    sqrt(l^2 - edge^2); the trace that is left is spread over all other directions.
+    """
+    values, basis = torch.linalg.eigh(within)
+    size = len(values)
+    edge = 2 * noise_std / math.sqrt(2) * math.sqrt(size)
+    kept = torch.where(
+        values > edge, (values.square() - edge**2).clamp(min=0.0).sqrt(), 0.0
+    )
+    others = int((kept == 0).sum())
+    left = (values.sum() - kept.sum()).clamp(min=0.0) / max(others, 1)
+    return torch.maximum(kept, torch.minimum(left, values.new_tensor(edge))), basis
+
+
+def _from_triangle(
+    entries: Float64[Tensor, " entries"], size: int
+) -> Float64[Tensor, "size size"]:
+    row, column = torch.triu_indices(size, size, device=entries.device)
+    upper = entries.new_zeros(size, size)
+    upper[row, column] = torch.where(row == column, entries / 2, entries / math.sqrt(2))
+    return upper + upper.T

@@ -1,0 +1,157 @@
+"""A whole plan, phase by phase, in one folder; begin, interrupt, resume.
+
+    run folder
+    ├── plan.json                     the plan, as it is applied
+    ├── ledger.sqlite                 what was begun, written before it happened
+    └── checkpoint/
+        ├── state.safetensors         to resume from
+        └── model.safetensors         averaged weights: what is released
+
+The ledger is the truth about what was spent, the checkpoint about what was learned. A
+crash can leave the ledger ahead of the checkpoint: those steps stay spent, and the run
+ends after fewer effective steps, inside its plan.
+
+Edges: writes the run folder.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusion import checkpoint, enforce
+from diffusion.blueprint import new_learner, start_phase
+from diffusion.data import PrivateImages
+from diffusion.phases import Run, carry_out, save
+from diffusion.randomness import RandomSource
+from diffusion.watching import RunOptions, Silent, Watcher
+from privplan import canonical, files
+from privplan import plan as plans
+from privplan.errors import DataError, IntegrityError, PolicyError
+from privplan.plan import Plan
+
+PLAN_NAME = "plan.json"
+DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a run stands.
+
+    Attributes:
+        finished: Whether every phase ended.
+        folder: Where it is.
+    """
+
+    finished: bool
+    folder: Path
+
+
+def train(
+    plan: Plan,
+    images: PrivateImages,
+    folder: Path,
+    *,
+    resume: bool = False,
+    options: RunOptions | None = None,
+    watcher: Watcher | None = None,
+) -> RunResult:
+    """Carry out a plan on private images.
+
+    Args:
+        plan: Sealed; applied exactly.
+        images: The private records.
+        folder: The run folder; new, or that of the run to resume.
+        resume: Go on with the run in `folder`.
+        options: Performance settings.
+        watcher: Told of progress; asked whether to stop.
+
+    Returns:
+        How the run stands; unfinished if the watcher asked to stop.
+
+    Raises:
+        PrivplanError: Refused or not possible; the message says what to do.
+    """
+    options = options or RunOptions()
+    enforce.check(plan, images)
+    _prepare(plan, folder, resume=resume)
+    guard = (
+        enforce.resume(
+            plan, images, folder, allow_code_change=options.allow_code_change
+        )
+        if resume
+        else enforce.begin(plan, images, folder)
+    )
+    with guard:
+        run = Run(
+            plan=plan,
+            images=images,
+            folder=folder,
+            guard=guard,
+            learner=new_learner(plan, options),
+            options=options,
+            watcher=watcher or Silent(),
+            random=RandomSource(unsafe_seed=options.unsafe_seed),
+        )
+        if options.unsafe_seed is not None:
+            guard.confess_seed()
+        return RunResult(finished=_go(run), folder=folder)
+
+
+def _prepare(plan: Plan, folder: Path, *, resume: bool) -> None:
+    ledger = folder / enforce.LEDGER_NAME
+    if resume and not ledger.is_file():
+        raise DataError(
+            f"{folder} holds no run to resume",
+            hint="give the folder of a run with --out, or leave --resume away",
+        )
+    if not resume and ledger.exists():
+        raise PolicyError(
+            f"{folder} already holds a run",
+            hint="add --resume to go on with it, or give another --out",
+        )
+    files.make_folder(folder / "checkpoint")
+    kept = folder / PLAN_NAME
+    if not kept.exists():
+        plans.write(plan, kept)
+    elif plans.read(kept).digest != plan.digest:
+        raise PolicyError(
+            f"{folder} belongs to another plan",
+            hint="resume with the plan in that folder, or give another --out",
+        )
+
+
+def _go(run: Run) -> bool:
+    for phase in run.plan.phases[_take_up(run) :]:
+        if not carry_out(run, phase):
+            return False
+        following = run.plan.phases[run.plan.phases.index(phase) + 1 :]
+        if following:
+            start_phase(run.learner, following[0])
+        save(run, following[0].name if following else DONE)
+    _release(run)
+    return True
+
+
+def _take_up(run: Run) -> int:
+    """Load the last state, if there is one; return the phase to go on with."""
+    names = [phase.name for phase in run.plan.phases] + [DONE]
+    place = checkpoint.load_state(run.folder, run.learner, plan_digest=run.plan.digest)
+    if place is None:
+        return 0
+    if not run.guard.knows(place.head) or place.phase not in names:
+        raise IntegrityError(
+            "the checkpoint knows a ledger entry that this ledger does not have: the "
+            "ledger was rolled back or exchanged",
+            hint="restore the ledger that belongs to the checkpoint",
+        )
+    position = names.index(place.phase)
+    if position < len(run.plan.phases):
+        run.learner.learning_rate = run.plan.phases[position].learning_rate
+    return position
+
+
+def _release(run: Run) -> None:
+    """Write the averaged weights and note both files in the ledger."""
+    facts = {"plan_digest": run.plan.digest, "weights": "averaged"}
+    checkpoint.save_model(run.folder, run.learner, facts)
+    for name in (checkpoint.MODEL_NAME, checkpoint.STATE_NAME, PLAN_NAME):
+        run.guard.release(name, canonical.file_digest(run.folder / name))

@@ -1,0 +1,59 @@
+"""How a run is set up for speed, and who may look on while it runs.
+
+A watcher sees public numbers only: which phase, how many steps. It can ask a run to
+stop; the run then finishes its step, saves and returns.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from privplan.plan import PlanPhase
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Someone who looks on; sees public numbers only."""
+
+    def begin(self, phase: PlanPhase, *, done: int) -> None:
+        """A phase begins or goes on after `done` steps."""
+
+    def advance(self, phase: PlanPhase, *, done: int) -> None:
+        """One more step of a phase was carried out; `done` in all."""
+
+    def should_stop(self) -> bool:
+        """Whether to finish the step, save and stop."""
+
+
+class Silent:
+    """A watcher that says nothing and never stops."""
+
+    def begin(self, phase: PlanPhase, *, done: int) -> None:
+        """Do nothing."""
+
+    def advance(self, phase: PlanPhase, *, done: int) -> None:
+        """Do nothing."""
+
+    def should_stop(self) -> bool:
+        """Never."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Performance and safety settings; none of them can change the claim.
+
+    Attributes:
+        engine: Name of the per-example engine.
+        device: "cpu" or "cuda".
+        physical_batch_size: Records per pass; None chooses by image size.
+        checkpoint_seconds: Seconds between two checkpoints.
+        allow_code_change: Resume although the sources changed.
+        unsafe_seed: For tests; makes the noise worthless, and the report says so.
+    """
+
+    engine: str = "auto"
+    device: str = "cpu"
+    physical_batch_size: int | None = None
+    checkpoint_seconds: float = 15.0
+    allow_code_change: bool = False
+    unsafe_seed: int | None = None

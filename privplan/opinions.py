@@ -1,0 +1,269 @@
+"""Second opinions: the same events, counted by other people's accountants.
+
+A wrong epsilon is quiet. So a claim is recounted by two libraries that share neither
+code nor method with ours, each with its own interval, and it stands only if all
+intervals meet.
+
+    dp-accounting     privacy loss distributions on a grid, rounded up and down
+    prv-accountant    privacy random variables, long double, with its own error bounds
+    rdp               Renyi divergences, by dp-accounting; an upper bound only
+
+Both libraries have regimes in which they are known to be wrong or useless; there the
+interval says so: it is widened to what still holds, or the opinion is left out. The
+tests pin those regimes, so that an upgrade that changes a number is noticed.
+
+Source: Koskela et al. 2020, arXiv:1906.03049; Gopi et al. 2021, arXiv:2106.02848;
+Mironov 2017, arXiv:1702.07476.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from privplan import checks, events
+from privplan.errors import CannotCertifyError
+from privplan.events import Event, Phase
+
+_COARSE_GRID = 1e-3
+_FINE_GRID = 1e-4
+_FINE_STEPS = 20_000
+_FLOAT_ERROR = 2.0**-53
+_PRV_ERROR = 0.01
+_PRV_MOST_STEPS = 20_000
+_NO_COST = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What another accountant says: lower <= its epsilon <= upper.
+
+    Attributes:
+        name: Of the library.
+        version: As installed.
+        method: How it counts, and with which resolution.
+        lower: 0 where the library offers no lower end that holds.
+        upper: Upper end.
+    """
+
+    name: str
+    version: str
+    method: str
+    lower: float
+    upper: float
+
+
+def second_opinions(event: Event, *, delta: float) -> tuple[Opinion, ...]:
+    """Ask the other accountants about an event, under add-or-remove-one.
+
+    A library that cannot handle the event, or is known to be wrong in its regime, is
+    left out; nothing it prints or warns of escapes.
+
+    Args:
+        event: What touched the data.
+        delta: Between 0 and 1.
+
+    Raises:
+        ParameterError: `delta` is not between 0 and 1.
+
+    Example:
+        >>> second_opinions(events.NoOpEvent(), delta=1e-5)[0].upper
+        0.0
+    """
+    checks.probability(delta=delta)
+    found = events.phases(event)
+    if any(isinstance(phase.event, events.NonPrivateEvent) for phase in found):
+        return ()
+    asked = (_dp_accounting(found, delta), _prv_accountant(found, delta))
+    return tuple(opinion for opinion in asked if opinion is not None)
+
+
+def agree(lower: float, upper: float, others: Sequence[Opinion]) -> bool:
+    """Return whether our bracket and all opinions have a point in common.
+
+    Example:
+        >>> one = Opinion(name="x", version="1", method="y", lower=0.9, upper=1.1)
+        >>> agree(1.0, 1.0, [one]), agree(1.2, 1.2, [one])
+        (True, False)
+    """
+    highest = max([lower, *(other.lower for other in others)])
+    lowest = min([upper, *(other.upper for other in others)])
+    return bool(highest <= lowest * (1 + 1e-9))
+
+
+def rdp(event: Event, *, delta: float) -> Opinion:
+    """Count by Renyi divergences: valid, and looser by some per cent.
+
+    Raises:
+        ParameterError: `delta` is not between 0 and 1.
+    """
+    checks.probability(delta=delta)
+    with _quiet():
+        from dp_accounting.rdp import RdpAccountant  # noqa: PLC0415 - slow import
+
+        accountant = RdpAccountant()
+        for phase in events.phases(event):
+            accountant.compose(_foreign(phase), phase.count)
+        upper = float(accountant.get_epsilon(delta))
+    return Opinion(
+        name="dp-accounting",
+        version=metadata.version("dp-accounting"),
+        method="RDP, for comparison",
+        lower=0.0,
+        upper=upper,
+    )
+
+
+def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
+    """Bound epsilon by dp-accounting's loss distributions; the last resort.
+
+    Raises:
+        CannotCertifyError: delta is below the rounding noise of the library's FFT.
+    """
+    steps = sum(phase.count for phase in found)
+    if not delta > 100 * steps * _FLOAT_ERROR:
+        raise CannotCertifyError(
+            f"delta = {delta:g} over {steps:,} steps is below the rounding noise of "
+            "loss distributions in float64",
+            hint="use a larger delta or fewer steps",
+        )
+    grid = _FINE_GRID if steps <= _FINE_STEPS else _COARSE_GRID
+    with _quiet():
+        upper = _pld(found, delta, grid, pessimistic=True)
+        lower = _pld(found, delta, grid, pessimistic=False)
+    return min(max(lower, 0.0), upper), upper
+
+
+def _pld(
+    found: Sequence[Phase], delta: float, grid: float, *, pessimistic: bool
+) -> float:
+    from dp_accounting.pld import (  # noqa: PLC0415 - slow import
+        privacy_loss_distribution as loss,
+    )
+
+    rounded = {
+        "pessimistic_estimate": pessimistic,
+        "value_discretization_interval": grid,
+    }
+    total: Any = None
+    for phase in found:
+        one: Any
+        match phase.event:
+            case events.GaussianEvent(noise_multiplier=noise):
+                one = loss.from_gaussian_mechanism(noise, **rounded)
+            case events.PoissonSampledGaussianEvent():
+                one = loss.from_gaussian_mechanism(
+                    phase.event.noise_multiplier,
+                    sampling_prob=phase.event.sample_rate,
+                    **rounded,
+                )
+            case events.LaplaceEvent(noise_multiplier=noise):
+                one = loss.from_laplace_mechanism(noise, **rounded)
+            case events.RandomizedResponseEvent(epsilon=epsilon):
+                one = loss.from_randomized_response(
+                    2 / (1 + math.exp(epsilon)), 2, **rounded
+                )
+            case events.NonPrivateEvent():
+                return math.inf
+        many = one.self_compose(phase.count)
+        total = many if total is None else total.compose(many)
+    return 0.0 if total is None else float(total.get_epsilon_for_delta(delta))
+
+
+def _dp_accounting(found: Sequence[Phase], delta: float) -> Opinion | None:
+    try:
+        lower, upper = pld_bracket(found, delta) if found else _NO_COST
+    except (CannotCertifyError, OverflowError, ValueError, MemoryError):
+        return None
+    return Opinion(
+        name="dp-accounting",
+        version=metadata.version("dp-accounting"),
+        method="PLD",
+        lower=lower,
+        upper=upper,
+    )
+
+
+def _prv_accountant(found: Sequence[Phase], delta: float) -> Opinion | None:
+    steps = sum(phase.count for phase in found)
+    if steps > _PRV_MOST_STEPS:
+        return None
+    try:
+        lower, upper = _prv(found, delta) if found else _NO_COST
+    except (ValueError, RuntimeError, OverflowError, MemoryError, TypeError):
+        return None
+    if not 0 <= lower <= upper < math.inf:
+        return None
+    return Opinion(
+        name="prv-accountant",
+        version=metadata.version("prv-accountant"),
+        method="PRV",
+        lower=lower,
+        upper=upper,
+    )
+
+
+def _prv(found: Sequence[Phase], delta: float) -> tuple[float, float]:
+    with _quiet():
+        import prv_accountant as prv  # noqa: PLC0415 - slow import
+
+        variables, counts = [], []
+        for phase in found:
+            match phase.event:
+                case events.PoissonSampledGaussianEvent():
+                    variables.append(
+                        prv.PoissonSubsampledGaussianMechanism(
+                            phase.event.sample_rate, phase.event.noise_multiplier
+                        )
+                    )
+                case events.GaussianEvent(noise_multiplier=noise):
+                    variables.append(prv.GaussianMechanism(noise))
+                case _:
+                    raise TypeError("not asked about this event")
+            counts.append(phase.count)
+        accountant = prv.PRVAccountant(
+            prvs=variables,
+            eps_error=_PRV_ERROR,
+            delta_error=delta / 1000,
+            max_self_compositions=counts,
+        )
+        low, _, high = accountant.compute_epsilon(delta, counts)
+    return max(float(low), 0.0), float(high)
+
+
+def _foreign(phase: Phase) -> Any:  # noqa: ANN401 - the library has no types
+    import dp_accounting  # noqa: PLC0415 - slow import
+
+    match phase.event:
+        case events.GaussianEvent(noise_multiplier=noise):
+            return dp_accounting.GaussianDpEvent(noise)
+        case events.PoissonSampledGaussianEvent():
+            inner = dp_accounting.GaussianDpEvent(phase.event.noise_multiplier)
+            return dp_accounting.PoissonSampledDpEvent(phase.event.sample_rate, inner)
+        case events.LaplaceEvent(noise_multiplier=noise):
+            return dp_accounting.LaplaceDpEvent(noise)
+        case events.RandomizedResponseEvent(epsilon=epsilon):
+            return dp_accounting.RandomizedResponseDpEvent(
+                2 / (1 + math.exp(epsilon)), 2
+            )
+        case events.NonPrivateEvent():
+            return dp_accounting.NonPrivateDpEvent()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nothing that a library warns of or logs escape."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

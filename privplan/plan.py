@@ -1,0 +1,309 @@
+"""The plan: every public number of a run, fixed before any record is read.
+
+A plan is to a privacy budget what a saved plan is to infrastructure: it shows what
+will be spent, and then it is applied exactly. The trainer takes every number that
+matters from here and derives none of them from the data. So the plan holds
+
+    budget      what may be spent, against which neighbour
+    data        what is declared about the data: n, shape, number of classes
+    stages      which interval of sigma learns from which source
+    phases      what runs, in order, and the privacy event of one step of it
+    training    the network, the loss and the optimiser
+    accounting  what it costs, by our accountant and by others
+
+and a digest over all of it. The ledger, the checkpoints and the report carry that
+digest. Performance settings (devices, physical batch size, number format) are not
+here, because they can never change the claim.
+
+n is public *by declaration*: under add-or-remove-one the number of records is itself
+private, so whoever writes it into a plan publishes it, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from privplan import canonical, events, files
+from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
+from privplan.errors import DocumentError, IntegrityError
+from privplan.fields import (
+    Count,
+    Digest,
+    Document,
+    EventField,
+    Name,
+    Number,
+    read_document,
+)
+from privplan.stages import Source, StageName, join_intervals
+
+FORMAT: Final = "privplan-plan/1"
+
+
+class PlanBudget(Document):
+    """What may be spent."""
+
+    target_epsilon: Number
+    target_delta: Number
+    adjacency: Adjacency = Field(strict=False)
+    unit: Name
+    max_records_per_unit: Count
+
+    def as_budget(self) -> PrivacyBudget:
+        """Return the budget these fields describe."""
+        return PrivacyBudget(
+            target_epsilon=self.target_epsilon,
+            target_delta=self.target_delta,
+            adjacency=self.adjacency,
+            unit=PrivacyUnit(name=self.unit, max_records=self.max_records_per_unit),
+        )
+
+
+class PlanData(Document):
+    """What is declared about the data; all of it public."""
+
+    records: Count
+    records_status: Literal["public-by-declaration"]
+    channels: Count
+    height: Count
+    width: Count
+    classes: Count
+    embedded: Literal["digits"] | None
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers per image."""
+        return self.channels * self.height * self.width
+
+
+class PlanStage(Document):
+    """One interval of sigma and its source."""
+
+    name: StageName = Field(strict=False)
+    source: Source = Field(strict=False)
+    sigma_min: Number
+    sigma_max: Number
+
+
+class SyntheticPhase(Document):
+    """Ordinary training on images that a program draws; reads no record."""
+
+    kind: Literal["synthetic"]
+    name: Name
+    steps: Count
+    event: EventField
+    generator: Name
+    seed: int
+    batch_size: Count
+    learning_rate: Number
+
+
+class PrivatePhase(Document):
+    """DP-SGD on the private records."""
+
+    kind: Literal["private"]
+    name: Name
+    steps: Count
+    event: EventField
+    expected_batch_size: Number
+    noise_multiplicity: Count
+    max_grad_norm: Number
+    clipping: Literal["fixed", "normalised"]
+    learning_rate: Number
+
+    @property
+    def mechanism(self) -> events.PoissonSampledGaussianEvent:
+        """The event of one step.
+
+        Raises:
+            DocumentError: The event is not a Poisson-sampled Gaussian.
+        """
+        if isinstance(self.event, events.PoissonSampledGaussianEvent):
+            return self.event
+        raise DocumentError(
+            f"phase '{self.name}' trains on private records, but its event is "
+            f"'{events.to_json(self.event)['type']}'",
+            hint="make the plan again with privplan plan",
+        )
+
+
+PlanPhase = Annotated[SyntheticPhase | PrivatePhase, Field(discriminator="kind")]
+
+
+class PlanNetwork(Document):
+    """The U-Net."""
+
+    base_width: Count
+    width_multipliers: tuple[Count, ...]
+    blocks: Count
+    attention_resolutions: tuple[Count, ...]
+    seed: int
+
+
+class PlanTraining(Document):
+    """Network, loss and optimiser; public constants."""
+
+    network: PlanNetwork
+    parameterisation: Literal["edm"]
+    p_mean: Number
+    p_std: Number
+    sigma_data: Number
+    sigma_min: Number
+    sigma_max: Number
+    label_dropout: Number
+    ema_decay: Number
+    optimiser: Literal["adam"]
+
+
+class PlanOpinion(Document):
+    """What another accountant says of the same events."""
+
+    name: Name
+    version: Name
+    method: Name
+    lower: Number
+    upper: Number
+
+
+class PlanAccounting(Document):
+    """What the whole plan costs: lower <= true epsilon <= upper."""
+
+    epsilon_lower: Number
+    epsilon_upper: Number
+    method: Name
+    second_opinions: tuple[PlanOpinion, ...]
+
+
+def whole_event(
+    phases: Sequence[SyntheticPhase | PrivatePhase],
+) -> events.ComposedEvent:
+    """Return everything some phases do to the records, as one event tree."""
+    return events.ComposedEvent(
+        events=tuple(
+            events.SelfComposedEvent(event=phase.event, count=phase.steps)
+            for phase in phases
+        )
+    )
+
+
+class Plan(Document):
+    """A whole plan. See the module docstring."""
+
+    format: Literal["privplan-plan/1"]
+    privplan_version: Name
+    budget: PlanBudget
+    data: PlanData
+    stages: tuple[PlanStage, ...]
+    phases: tuple[PlanPhase, ...]
+    training: PlanTraining
+    accounting: PlanAccounting
+    digest: Digest
+
+    @property
+    def event(self) -> events.ComposedEvent:
+        """Everything the plan does to the records, as one event tree."""
+        return whole_event(self.phases)
+
+    @property
+    def private_phases(self) -> tuple[PrivatePhase, ...]:
+        """The phases that read private records."""
+        return tuple(p for p in self.phases if isinstance(p, PrivatePhase))
+
+    def intervals(self, source: Source) -> tuple[tuple[float, float], ...]:
+        """Return the sigma intervals that learn from one source, touching ones joined.
+
+        Shape: pairs (lower, upper), from the highest sigma down.
+        """
+        return join_intervals(
+            (stage.sigma_min, stage.sigma_max)
+            for stage in self.stages
+            if stage.source is source
+        )
+
+    def computed_digest(self) -> str:
+        """Return the SHA-256 of everything but the digest itself."""
+        return canonical.digest(self.model_dump(mode="json", exclude={"digest"}))
+
+
+def seal(draft: Plan) -> Plan:
+    """Return the plan with the digest that belongs to its content."""
+    return draft.model_copy(update={"digest": draft.computed_digest()})
+
+
+def to_text(plan: Plan) -> str:
+    """Write a plan as indented JSON."""
+    return plan.model_dump_json(indent=2) + "\n"
+
+
+def from_text(text: bytes) -> Plan:
+    """Read a plan strictly and check its digest.
+
+    Raises:
+        DocumentError: Not a plan; the message names the field.
+        IntegrityError: The plan was changed after it was written.
+    """
+    plan = read_document(Plan, text, what="plan")
+    found = plan.computed_digest()
+    if found != plan.digest:
+        raise IntegrityError(
+            f"this plan was changed after it was written: its content has the digest "
+            f"{found[:12]}…, it says {plan.digest[:12]}…",
+            hint="make the plan again with privplan plan; a plan is applied exactly",
+        )
+    _check_consistency(plan)
+    return plan
+
+
+def _check_consistency(plan: Plan) -> None:
+    plan.budget.as_budget()
+    for phase in plan.phases:
+        if isinstance(phase, PrivatePhase):
+            rate = phase.mechanism.sample_rate
+            expected = rate * plan.data.records
+            if not abs(phase.expected_batch_size - expected) <= 1e-9 * expected:
+                raise _inconsistent("expected_batch_size is not sample_rate times n")
+        elif not isinstance(phase.event, events.NoOpEvent):
+            raise _inconsistent(f"phase '{phase.name}' reads nothing but has a cost")
+    private = bool(plan.private_phases)
+    if private != bool(plan.intervals(Source.PRIVATE)):
+        raise _inconsistent("stages and phases disagree on what is private")
+    names = [phase.name for phase in plan.phases]
+    if len(set(names)) != len(names):
+        raise _inconsistent("two phases have one name")
+
+
+def _inconsistent(problem: str) -> DocumentError:
+    return DocumentError(
+        f"this plan contradicts itself: {problem}",
+        hint="make the plan again with privplan plan",
+    )
+
+
+def read(path: Path) -> Plan:
+    """Read a plan from a file.
+
+    Raises:
+        DocumentError: The file cannot be read, or is not a plan.
+        IntegrityError: The plan was changed after it was written.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise DocumentError(
+            f"the plan {path} cannot be read: {error.strerror}",
+            hint="make one with privplan plan --eps 1, or give its path",
+        ) from error
+    return from_text(text)
+
+
+def write(plan: Plan, path: Path) -> None:
+    """Write a plan, whole or not at all.
+
+    Raises:
+        DocumentError: The folder is missing or not writable.
+    """
+    files.write_text(path, to_text(plan), what="plan")

@@ -1,0 +1,122 @@
+"""Default settings by image size and declared n: public facts in, public constants out.
+
+Nothing here looks at a record. The settings were found on the embedded digits and on
+images made by programs; `docs/recipes.md` says how. Every one can be overridden.
+
+Two regularities stand behind the numbers. Under DP-SGD a large sample rate with few
+steps beats a small one with many (planner's privacy efficiency); and averaging the
+loss of one record over several noise draws before clipping costs no privacy.
+
+Source: Dockhorn et al. 2023, arXiv:2210.09929 (noise multiplicity, EDM settings);
+De et al. 2022, arXiv:2204.13650 (large batches).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from privplan import checks
+
+_TINY_SIDE = 16
+_LARGE_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What the planner fills in where the user says nothing.
+
+    Attributes:
+        sample_rate: Probability of a record per step.
+        steps: Private steps.
+        noise_multiplicity: Noise draws per record, K.
+        max_grad_norm: C, in gradient units; small, so that every record is clipped.
+        learning_rate: Of the private steps.
+        synthetic_steps: Steps on synthetic images.
+        synthetic_batch_size: Images per synthetic step.
+        synthetic_learning_rate: Of the synthetic steps.
+        sigma_min: Lowest sigma, in data units.
+        sigma_max: Highest sigma, in data units.
+        p_mean: Mean of ln sigma in the loss.
+        p_std: Standard deviation of ln sigma in the loss.
+        ema_decay: Decay of the averaged weights.
+        base_width: Channels of the first level of the network.
+        width_multipliers: Channels of each level over `base_width`.
+        blocks: Residual blocks per level.
+        attention_resolutions: Sides at which attention is used.
+    """
+
+    sample_rate: float
+    steps: int
+    noise_multiplicity: int
+    max_grad_norm: float
+    learning_rate: float
+    synthetic_steps: int
+    synthetic_batch_size: int
+    synthetic_learning_rate: float
+    sigma_min: float
+    sigma_max: float
+    p_mean: float
+    p_std: float
+    ema_decay: float
+    base_width: int
+    width_multipliers: tuple[int, ...]
+    blocks: int
+    attention_resolutions: tuple[int, ...]
+
+
+def recipe(*, records: int, height: int, width: int) -> Recipe:
+    """Return the default settings for images of one size.
+
+    Args:
+        records: n, as declared.
+        height: In pixels.
+        width: In pixels.
+
+    Example:
+        >>> recipe(records=1437, height=8, width=8).sample_rate
+        0.2
+    """
+    checks.count(records=records, height=height, width=width)
+    if max(height, width) <= _TINY_SIDE:
+        return Recipe(
+            sample_rate=_rate(records),
+            steps=120,
+            noise_multiplicity=4,
+            max_grad_norm=0.2,
+            learning_rate=4e-3,
+            synthetic_steps=600,
+            synthetic_batch_size=96,
+            synthetic_learning_rate=2e-3,
+            sigma_min=0.02,
+            sigma_max=10.0,
+            p_mean=-0.6,
+            p_std=1.2,
+            ema_decay=0.98,
+            base_width=16,
+            width_multipliers=(1, 2),
+            blocks=1,
+            attention_resolutions=(),
+        )
+    return Recipe(
+        sample_rate=_rate(records),
+        steps=300,
+        noise_multiplicity=4,
+        max_grad_norm=0.2,
+        learning_rate=1e-3,
+        synthetic_steps=400,
+        synthetic_batch_size=64,
+        synthetic_learning_rate=1e-3,
+        sigma_min=0.002,
+        sigma_max=80.0,
+        p_mean=-0.8,
+        p_std=1.2,
+        ema_decay=0.98,
+        base_width=16,
+        width_multipliers=(1, 2, 2),
+        blocks=1,
+        attention_resolutions=(7,),
+    )
+
+
+def _rate(records: int) -> float:
+    return min(0.2, max(float(f"{_LARGE_BATCH / records:.3g}"), 1e-6))

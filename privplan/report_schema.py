@@ -1,0 +1,157 @@
+"""The schema of a report: every field, strict and frozen.
+
+One class per part. `Predicate` is the whole; its JSON Schema is published with the
+documentation. The statement around it names the files by digest.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from privplan.budget import Adjacency
+from privplan.fields import Count, Digest, Document, EventField, Name, Number
+from privplan.plan import Plan, PlanOpinion
+
+PREDICATE_TYPE = "https://privplan.dev/attestation/dp-training/v1"
+
+Words = dict[str, str]
+
+
+class Epsilon(Document):
+    """target >= upper >= true epsilon >= lower."""
+
+    target: Number
+    upper: Number
+    lower: Number
+
+
+class Claim(Document):
+    """What is claimed."""
+
+    statement: str
+    definition: Literal["approximate-dp"]
+    epsilon: Epsilon
+    delta: Number
+    adjacency: Adjacency = Field(strict=False)
+    unit: Name
+    max_records_per_unit: Count
+    n_status: Literal["public-by-declaration"]
+    released: Literal["all-iterates"]
+
+
+class Exclusion(Document):
+    """One way private data could leak beside the training."""
+
+    what: Name
+    meaning: str
+    touches_private: Literal["no", "unknown"]
+    accounted: Literal["no", "by-construction"]
+    note: str
+
+
+class Scope(Document):
+    """What the claim covers and what it does not."""
+
+    covers: tuple[str, ...]
+    excludes: tuple[Exclusion, ...]
+
+
+class Mechanism(Document):
+    """How noise was added, in words a reader can compare with the code."""
+
+    event: EventField
+    sampling: Literal["poisson"]
+    clipping: str
+    noise: str
+    denominator: str
+    non_finite_gradients: Literal["count as zero"]
+    empty_batch: Literal["a step of noise only"]
+    randomness: str
+    arithmetic: Literal["L1 float64 on a public grid"]
+
+
+class PhaseCount(Document):
+    """Steps of one phase."""
+
+    phase: Name
+    planned: Count
+    counted: int = Field(ge=0)
+
+
+class Realised(Document):
+    """What the ledger says was begun."""
+
+    phases: tuple[PhaseCount, ...]
+    spent_epsilon_upper: Number
+    sessions: int = Field(ge=0)
+    finished: bool
+
+
+class LedgerPart(Document):
+    """Which ledger, and where it ended when this was written."""
+
+    ledger_id: Name
+    head_sequence: Count
+    head_hash: Digest
+    assurance: Literal["A0 the one who trains holds ledger and key"]
+
+
+class DataPart(Document):
+    """A commitment that only the holder of the ledger can open."""
+
+    algorithm: Literal["HMAC-SHA256"]
+    nonce: Digest
+    value: Digest
+
+
+class Code(Document):
+    """What ran, where; nobody's name, no machine's name."""
+
+    source_digest: Digest
+    versions: Words
+    platform: str
+
+
+class Utility(Document):
+    """One result on public data."""
+
+    name: Name
+    value: Number
+    data: str
+
+
+class Predicate(Document):
+    """The whole predicate. See the module docstring."""
+
+    schema_version: Literal["1"]
+    report_id: Name
+    verdict: Literal["dp-claim", "no-claim"]
+    reasons: tuple[str, ...]
+    claim: Claim
+    scope: Scope
+    plan: Plan
+    mechanism: Mechanism
+    accounting: tuple[PlanOpinion, ...]
+    assumptions: Words
+    realised: Realised
+    ledger: LedgerPart
+    data: DataPart
+    code: Code
+    utility: tuple[Utility, ...]
+    limitations: tuple[str, ...]
+
+
+class Surroundings(Document):
+    """What a caller outside this house knows: versions and public results."""
+
+    source_digest: Digest
+    versions: Words
+    platform: str
+    utility: tuple[Utility, ...] = ()
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the predicate."""
+    return Predicate.model_json_schema(mode="serialization")

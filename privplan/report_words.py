@@ -1,0 +1,64 @@
+"""The fixed words of a report: what is assumed, what is left out, what it cannot show.
+
+A claim without its exclusions is a wrong claim. The eleven exclusions are mandatory:
+each is a way in which private data commonly leaks beside the training, and a report
+must say of each whether it touched private data and whether it was accounted. They
+are constants here, so no run can leave one out.
+
+Source: NIST SP 800-226; Ponomareva et al. 2023, section 5.3, arXiv:2303.00654; the
+differential privacy deployments registry.
+"""
+
+from __future__ import annotations
+
+EXCLUSIONS: dict[str, str] = {
+    "hyperparameter-tuning": "Choosing settings by looking at results on these data.",
+    "preprocessing": "Cropping, filtering or cleaning chosen by looking at the data.",
+    "normalisation-stats": "Means or ranges computed from the records.",
+    "checkpoint-selection": "Keeping the best checkpoint by a private metric.",
+    "evaluation-on-private-data": "Scores computed against private records.",
+    "label-distribution": "How often each label occurs.",
+    "early-stopping": "Stopping because of what a private metric showed.",
+    "logging": "Losses, norms or batch sizes written down during training.",
+    "pretraining-overlap": "Public data that contain some of the same people.",
+    "data-collection": "What the collection of the data itself revealed.",
+    "side-channels": "Timing, memory, power and file sizes.",
+}
+
+BY_CONSTRUCTION: dict[str, str] = {
+    "normalisation-stats": "Pixels become [-1, 1] by a public constant.",
+    "checkpoint-selection": "The last averaged weights are released.",
+    "label-distribution": "Labels of samples are drawn uniformly.",
+    "early-stopping": "The number of steps is a constant of the plan.",
+    "logging": "The trainer logs no value computed from private records.",
+}
+
+ASSUMPTIONS: dict[str, str] = {
+    "unit-contribution": "Each unit of privacy contributes at most the stated number "
+    "of records.",
+    "n-public": "The number of records is public by declaration; nothing protects it.",
+    "code-ran": "The code named by its digest is the code that ran; a signature does "
+    "not prove it.",
+    "random-source": "The operating system's randomness is unpredictable.",
+    "ledger-kept": "The ledger was not deleted and begun anew beside this run.",
+}
+
+LIMITATIONS: tuple[str, ...] = (
+    "A signature proves who made this statement and that it was not edited. It does "
+    "not prove that noise was drawn.",
+    "A hash chain shows edits. Whoever holds the whole ledger could rewrite it from "
+    "the start; compare its head with one noted elsewhere.",
+    "The bound covers this one run. Other runs on the same data add to it.",
+    "Noise is float64 on a public grid of powers of two. That closes the known attack "
+    "on low bits; it is a hardening, not a proof.",
+    "Groups of k related records are protected k times less.",
+)
+
+RELEASED = "all-iterates"
+
+STATEMENT = (
+    "Training read the private records only through the events listed here; together "
+    "they are ({epsilon}, {delta})-differentially private under {adjacency}, with one "
+    "{unit} as the unit of privacy, for all iterates, the released weights and "
+    "everything computed from them without the records."
+)

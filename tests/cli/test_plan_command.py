@@ -1,0 +1,115 @@
+import json
+
+import pytest
+
+from privplan import plan as plans
+
+BAD = [
+    (["--eps", "0"], 2, "target_epsilon is 0.0"),
+    (["--eps", "-1"], 2, "target_epsilon is -1.0"),
+    (["--eps", "nan"], 2, "target_epsilon is nan"),
+    (["--eps", "inf"], 2, "target_epsilon is inf"),
+    (["--eps", "one"], 2, "valid number"),
+    ([], 2, "--eps"),
+    (["--eps", "1", "--delta", "1"], 2, "target_delta is 1.0"),
+    (["--eps", "1", "--delta", "2"], 2, "target_delta is 2.0"),
+    (["--eps", "1", "--delta", "0"], 2, "target_delta is 0.0"),
+    (["--eps", "1", "--delta", "nan"], 2, "target_delta is nan"),
+    (["--eps", "1", "--delta", "0.01"], 2, "below 1/n"),
+    (["--eps", "1", "--sample-rate", "1.5"], 2, "sample_rate is 1.5"),
+    (["--eps", "1", "--sample-rate", "0"], 2, "sample_rate is 0.0"),
+    (["--eps", "1", "--sample-rate", "nan"], 2, "sample_rate is nan"),
+    (["--eps", "1", "--steps", "0"], 2, "steps is 0"),
+    (["--eps", "1", "--steps", "-5"], 2, "steps is -5"),
+    (["--eps", "1", "--steps", "1.5"], 2, "valid integer"),
+    (["--eps", "1", "--n", "0"], 2, "records is 0"),
+    (["--eps", "1", "--n", "1"], 2, "n is 1"),
+    (["--eps", "1", "--n", "10", "--data", "digits"], 2, "both given"),
+    (["--eps", "1", "--data", "no/such/folder"], 1, "no/such/folder"),
+    (["--eps", "1", "--stages", "context=private,context=private"], 2, "twice"),
+    (["--eps", "1", "--stages", "blur=private"], 2, "'blur' is unknown"),
+    (
+        ["--eps", "1", "--stages", "coarse=synthetic@0.1,context=private,"
+         "cleaning=synthetic@2"],
+        2,
+        "overlap",
+    ),
+    (["--eps", "1", "--noise-multiplicity", "0"], 2, "noise_multiplicity is 0"),
+    (["--eps", "1", "--out", "no/such/folder/plan.json"], 1, "cannot be written"),
+    (["--eps", "1", "--colour", "red"], 2, "--colour"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "code", "says"), BAD, ids=lambda x: str(x)[:40])
+def test_a_bad_plan_option_is_refused_in_two_lines_and_writes_nothing(
+    options, code, says, refused, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    found, message = refused("plan", *options)
+    assert found == code
+    assert says in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_with_stages_alone_prints_a_table_and_writes_a_plan(
+    cli, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = cli("plan", "--eps", "1", "--stages")
+    made = plans.read(tmp_path / "plan.json")
+    assert code == 0
+    for word in ("coarse", "context", "cleaning", "synthetic", "private", "whole plan"):
+        assert word in out
+    for word in ("noise multiplier", "sample rate", "steps", "delta", "add-or-remove"):
+        assert word in out
+    assert "dp-accounting" in out
+    assert f"{made.private_phases[0].mechanism.noise_multiplier:g}" in out
+    assert made.accounting.epsilon_upper <= 1
+
+
+def test_without_stages_every_stage_is_private(cli, tmp_path):
+    _, out, _ = cli("plan", "--eps", "1", "--out", tmp_path / "p.json", "--json")
+    stages = json.loads(out)["stages"]
+    assert [stage["source"] for stage in stages] == ["private"] * 3
+
+
+def test_stages_that_read_no_record_cost_exactly_nothing(cli, tmp_path):
+    _, out, _ = cli(
+        "plan", "--eps", "1", "--stages", "--out", tmp_path / "p.json", "--json"
+    )
+    found = json.loads(out)
+    costs = {stage["name"]: stage["epsilon"] for stage in found["stages"]}
+    assert costs["coarse"] == costs["cleaning"] == 0
+    assert 0.99 < costs["context"] <= 1
+    assert costs["context"] == pytest.approx(found["epsilon"]["upper"], rel=1e-12)
+
+
+def test_an_allocation_without_private_stages_costs_nothing_at_all(cli, tmp_path):
+    drawn = "coarse=synthetic,context=synthetic,cleaning=synthetic"
+    code, out, _ = cli(
+        "plan", "--eps", "1", "--stages", drawn, "--out", tmp_path / "p.json", "--json"
+    )
+    found = json.loads(out)
+    assert code == 0
+    assert found["epsilon"]["upper"] == 0
+    assert found["noise_multiplier"] is None
+
+
+@pytest.mark.parametrize("width", [60, 80, 104, 140])
+def test_no_number_of_a_plan_is_cropped_at_any_width(width, cli, tmp_path, monkeypatch):
+    """A cropped epsilon is a wrong epsilon."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = cli("plan", "--eps", "1", "--stages", "--out", tmp_path / "p.json")
+    made = plans.read(tmp_path / "p.json")
+    step = made.private_phases[0].mechanism
+    assert "…" not in out.split("Data")[1]
+    for number in (f"{step.noise_multiplier:g}", f"{step.sample_rate:g}", "1.0000"):
+        assert number in out
+    assert max(len(line) for line in out.splitlines()) <= max(width, 60)
+
+
+def test_the_same_request_gives_the_same_plan(cli, tmp_path):
+    """A saved plan can be made again and compared by its digest."""
+    for name in ("a", "b"):
+        cli("plan", "--eps", "2", "--stages", "--out", tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
