@@ -244,7 +244,7 @@ class VpUniform(SigmaLaw):
         ParameterError: `beta_d` or `beta_min` is not above zero.
     """
 
-    intervals: tuple[Interval, ...] = ((0.001000050, 152.1674),)
+    intervals: tuple[Interval, ...] = ((0.0010004975, 152.16697),)
     beta_d: float = 19.9
     beta_min: float = 0.1
 

@@ -86,7 +86,8 @@ def _private(run: Run, phase: PrivatePhase) -> bool:
 
 
 def _synthetic(run: Run, phase: SyntheticPhase) -> bool:
-    if run.guard.counted(phase) == 0:
+    begun_here = run.guard.counted(phase) == 0
+    if begun_here:
         run.guard.spend(phase, phase.steps)
     whole = ((run.plan.training.sigma_min, run.plan.training.sigma_max),)
     loss = loss_of(run.plan, whole)
@@ -104,6 +105,8 @@ def _synthetic(run: Run, phase: SyntheticPhase) -> bool:
         run.watcher.advance(phase, done=run.learner.steps_done)
         if not _go_on(run, phase):
             return False
+    if begun_here:
+        run.guard.settle(phase, phase.steps)
     return True
 
 

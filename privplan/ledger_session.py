@@ -216,7 +216,7 @@ def _check_bound(
         raise PolicyError(
             f"this is not the {changed} that the ledger of this run is bound to",
             hint="resume with what the run began with, or begin a new run with its "
-            "own ledger and budget",
+            "own budget; for changed code alone, add --allow-code-change",
         )
 
 

@@ -120,6 +120,33 @@ def rdp(event: Event, *, delta: float) -> Opinion:
     )
 
 
+PLD = "PLD by dp-accounting"
+
+
+def pld(found: Sequence[Phase], *, delta: float) -> Opinion:
+    """Count by dp-accounting's loss distributions; infinite where they are no use."""
+    try:
+        lower, upper = pld_bracket(found, delta)
+    except (CannotCertifyError, OverflowError, ValueError, MemoryError):
+        lower, upper = 0.0, math.inf
+    return Opinion(
+        name=PLD,
+        version=metadata.version("dp-accounting"),
+        method="PLD",
+        lower=lower,
+        upper=upper,
+    )
+
+
+def pld_delta(found: Sequence[Phase], *, epsilon: float) -> float | None:
+    """Return an upper bound on delta by loss distributions; None if it is noise."""
+    steps = sum(phase.count for phase in found)
+    with _quiet():
+        total = _composed(found, _COARSE_GRID, pessimistic=True)
+        answer = float(total.get_delta_for_epsilon(epsilon))
+    return answer if answer > 100 * steps * _FLOAT_ERROR else None
+
+
 def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
     """Bound epsilon by dp-accounting's loss distributions; the last resort.
 
@@ -143,6 +170,11 @@ def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
 def _pld(
     found: Sequence[Phase], delta: float, grid: float, *, pessimistic: bool
 ) -> float:
+    total = _composed(found, grid, pessimistic=pessimistic)
+    return float(total.get_epsilon_for_delta(delta))
+
+
+def _composed(found: Sequence[Phase], grid: float, *, pessimistic: bool) -> Any:  # noqa: ANN401
     from dp_accounting.pld import (  # noqa: PLC0415 - slow import
         privacy_loss_distribution as loss,
     )
@@ -170,10 +202,10 @@ def _pld(
                     2 / (1 + math.exp(epsilon)), 2, **rounded
                 )
             case events.NonPrivateEvent():
-                return math.inf
+                raise ValueError("no loss distribution is that bad")
         many = one.self_compose(phase.count)
         total = many if total is None else total.compose(many)
-    return 0.0 if total is None else float(total.get_epsilon_for_delta(delta))
+    return total
 
 
 def _dp_accounting(found: Sequence[Phase], delta: float) -> Opinion | None:

@@ -44,7 +44,6 @@ FORMATS = {
 }
 MAX_IMAGE_PIXELS = 2**26
 _LET_THROUGH = (
-    Image.DecompressionBombError,
     SyntaxError,
     struct.error,
     IndexError,
@@ -138,16 +137,14 @@ class ImageFolder:
                 with Image.open(file, formats=[kind]) as image:
                     self._check(image)
                     yield image
+            except Image.DecompressionBombError:
+                raise self._too_large() from None
             except _LET_THROUGH:
                 raise EOFError from None
 
     def _check(self, image: Image.Image) -> None:
         if image.width * image.height > MAX_IMAGE_PIXELS:
-            raise DataError(
-                f"{self._one()} declares more than {MAX_IMAGE_PIXELS // 10**6} "
-                "million pixels",
-                hint="scale it down, or check the file",
-            )
+            raise self._too_large()
         if image.mode not in _GREY_MODES | _COLOUR_MODES:
             raise DataError(
                 f"{self._one()} has more than 8 bits per channel",
@@ -158,6 +155,13 @@ class ImageFolder:
                 f"{self._one()} holds several frames",
                 hint="save each frame as a file of its own",
             )
+
+    def _too_large(self) -> DataError:
+        return DataError(
+            f"{self._one()} declares more than {MAX_IMAGE_PIXELS // 10**6} "
+            "million pixels",
+            hint="scale it down, or check the file",
+        )
 
     def _one(self) -> str:
         return f"an image in '{self.source}'"

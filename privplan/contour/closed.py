@@ -32,7 +32,7 @@ _MOST_TERMS = 4_000_000
 
 
 def delta(loss: Loss, epsilon: float) -> tuple[float, float] | None:
-    """Return bounds on delta(eps), or None where there is no closed form.
+    """Bound delta at an epsilon, or return None where there is no closed form.
 
     Example:
         >>> from privplan.contour.loss import Loss

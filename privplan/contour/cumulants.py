@@ -24,9 +24,8 @@ from privplan.contour.loss import Direction
 from privplan.contour.tilt import TiltedStep, first_spacing, log_mgf_many, too_hard
 
 if TYPE_CHECKING:
+    from privplan.contour.arrays import Reals
     from collections.abc import Callable
-
-    import numpy.typing as npt
 
     from privplan.contour.loss import Loss
 
@@ -88,7 +87,7 @@ def cumulants(loss: Loss, t: float) -> Cumulants:
     return Cumulants(loss, t, steps, k, m, v)
 
 
-def log_mgf(loss: Loss, ts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def log_mgf(loss: Loss, ts: Reals) -> Reals:
     """Return k at many real t."""
     total = 0.5 * loss.gaussian * ts * (ts + 1)
     for step in loss.sampled:

@@ -29,11 +29,10 @@ import numpy as np
 from privplan.contour.tilt import log_ratio
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from privplan.contour.arrays import Reals
 
     from privplan.contour.tilt import TiltedStep
 
-    Reals = npt.NDArray[np.float64]
 
 _POINTS = 320
 _CAPS = 2.0 ** -np.arange(0.0, 34.0)

@@ -35,12 +35,10 @@ from privplan.contour.strip import strip_error
 from privplan.contour.tilt import ROUNDING, TiltedStep, too_hard
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from privplan.contour.arrays import Complex, Reals
 
     from privplan.contour.cumulants import Cumulants
 
-    Reals = npt.NDArray[np.float64]
-    Complex = npt.NDArray[np.complex128]
 
 _FREQUENCIES = 1.09 ** np.arange(0.0, 150.0)
 
@@ -90,7 +88,7 @@ class Nodes:
         """
         self._period = choose_period(here, epsilon, log_delta, tolerance)
         eta = 2 * math.pi / self._period.width
-        reach, log_tail = _reach(here, epsilon, log_delta + math.log(tolerance))
+        reach, log_tail = self._reach(here, epsilon, log_delta + math.log(tolerance))
         self.count = count = max(8, math.ceil(min(reach / eta, 1e12)) + 1)
         if count > most:
             raise too_hard(f"its contour needs {count:.3g} nodes")
@@ -104,36 +102,66 @@ class Nodes:
         self._base *= weight / (self._z * (self._z + 1))
         self._error *= weight / np.abs(self._z * (self._z + 1))
 
+    def _reach(
+        self, here: Cumulants, epsilon: float, log_wanted: float
+    ) -> tuple[float, float]:
+        """Return a frequency U and log of the tail beyond it, without the scale."""
+        u = _FREQUENCIES * (1.5 / math.sqrt(here.v))
+        tail = (-0.5 * here.loss.gaussian) * u * u - np.log(math.pi * u)
+        for tilted in here.steps:
+            tail += tilted.step.n * Decay(tilted).log_beyond(u)
+        fits = np.flatnonzero(tail <= log_wanted - (here.k - here.t * epsilon))
+        if not fits.size:
+            raise too_hard("its characteristic function decays too slowly")
+        return float(u[fits[0]]), float(tail[fits[0]])
+
     def _sum_phases(self, here: Cumulants, log_wanted: float) -> None:
-        loss, t, u = here.loss, here.t, self._u
-        log_phi = (-0.5 * loss.gaussian) * u * u + 0j
-        self._log_scale = 0.5 * loss.gaussian * t * (t + 1)
-        self._shift = loss.gaussian * (t + 0.5)
-        self._scale_error = 0.0
-        relative, log_most = np.zeros(u.size), np.zeros(u.size)
-        self.points = 0
+        """Set the product of all phases at every node, and its error."""
+        u = self._u
+        log_phi = self._start(here)
+        relative, log_most = np.zeros((2, u.size))
         for first in here.steps:
-            tilted, slip = _fine_enough(first, float(u[-1]), log_wanted)
+            tilted, slip = fine_enough(first, float(u[-1]), log_wanted)
             n = tilted.step.n
-            below = tilted.minus_one(float(u[1]), u.size)
-            size, log_one = _log1p(below)
+            size, log_one = log1p_parts(tilted.minus_one(float(u[1]), u.size))
             log_phi += n * log_one
-            self._log_scale += n * tilted.log_mgf
-            self._shift += n * tilted.mean
-            self._scale_error += n * (slip + tilted.log_mgf_error)
-            absolute = _absolute_error(tilted, slip, u)
+            self._add_step(tilted, slip)
+            absolute = absolute_error(tilted, slip, u)
             with np.errstate(divide="ignore"):
                 relative += n * absolute / size
                 log_most += n * np.log(size + absolute)
-            self.points += tilted.y.size
-        for query in loss.pure:
-            at_axis = pure.log_mgf(query, self._z[:1])[0].real
-            log_phi += query.n * (pure.log_mgf(query, self._z) - at_axis)
-            self._log_scale += query.n * float(at_axis)
-            relative += ROUNDING * 8 * query.n * (1 + np.abs(self._z) * query.epsilon)
+        relative += self._add_pure(here, log_phi)
         self._base = np.exp(log_phi)
+        self._error = sum_error(np.abs(self._base), relative, log_most)
         self._scale_error += ROUNDING * (16 + 4 * abs(self._log_scale))
-        self._error = _sum_error(np.abs(self._base), relative, log_most)
+
+    def _start(self, here: Cumulants) -> Complex:
+        """Begin the sums over phases with the pooled Gaussian; return log Phi."""
+        variance, t = here.loss.gaussian, here.t
+        self._log_scale = 0.5 * variance * t * (t + 1)
+        self._shift = variance * (t + 0.5)
+        self._scale_error = 0.0
+        self.points = 0
+        return np.asarray((-0.5 * variance) * self._u * self._u + 0j)
+
+    def _add_step(self, tilted: TiltedStep, slip: float) -> None:
+        n = tilted.step.n
+        self._log_scale += n * tilted.log_mgf
+        self._shift += n * tilted.mean
+        self._scale_error += n * (slip + tilted.log_mgf_error)
+        self.points += tilted.y.size
+
+    def _add_pure(self, here: Cumulants, *log_phis: Complex) -> Reals:
+        """Add the pure queries to each log Phi; return their relative error."""
+        relative = np.zeros(self._u.size)
+        for query in here.loss.pure:
+            at_axis = float(pure.log_mgf(query, self._z[:1])[0].real)
+            change = query.n * (pure.log_mgf(query, self._z) - at_axis)
+            for log_phi in log_phis:
+                np.add(log_phi, change, out=log_phi)
+            self._log_scale += query.n * at_axis
+            relative += ROUNDING * 8 * query.n * (1 + np.abs(self._z) * query.epsilon)
+        return relative
 
     def value(self, epsilon: float) -> tuple[float, float]:
         """Return the sum, which estimates delta(eps), and its derivative by eps."""
@@ -156,25 +184,18 @@ class Nodes:
         return max(low, 0.0), min(total + slack, 1.0)
 
 
-def _reach(here: Cumulants, epsilon: float, log_allowed: float) -> tuple[float, float]:
-    """Return a frequency U and log of the tail beyond it, without the scale factor."""
-    u = _FREQUENCIES * (1.5 / math.sqrt(here.v))
-    tail = (-0.5 * here.loss.gaussian) * u * u - np.log(math.pi * u)
-    for tilted in here.steps:
-        tail += tilted.step.n * Decay(tilted).log_beyond(u)
-    allowed = log_allowed - (here.k - here.t * epsilon)
-    fits = np.flatnonzero(tail <= allowed)
-    if not fits.size:
-        raise too_hard("its characteristic function decays too slowly")
-    return float(u[fits[0]]), float(tail[fits[0]])
-
-
-def _fine_enough(
-    tilted: TiltedStep, highest: float, log_wanted: float
+def fine_enough(
+    tilted: TiltedStep,
+    highest: float,
+    log_wanted: float,
+    *,
+    ramp_width: float = math.inf,
 ) -> tuple[TiltedStep, float]:
     """Return a quadrature that resolves the highest frequency, and its error."""
     for _ in range(6):
-        log_bound, fits = strip_error(tilted, highest, log_wanted)
+        log_bound, fits = strip_error(
+            tilted, highest, log_wanted, ramp_width=ramp_width
+        )
         if log_bound <= log_wanted:
             return tilted, math.exp(log_bound) + tilted.outside
         spacing = min(0.95 * fits, 0.9 * tilted.spacing)
@@ -182,7 +203,7 @@ def _fine_enough(
     raise too_hard("its quadrature does not converge")
 
 
-def _log1p(below: Complex) -> tuple[Reals, Complex]:
+def log1p_parts(below: Complex) -> tuple[Reals, Complex]:
     """Return |1 + x| and log(1 + x), accurate for small x; log 0 is -1000."""
     a, b = below.real, below.imag
     square = np.maximum(a * (2 + a) + b * b, -1.0)
@@ -193,14 +214,14 @@ def _log1p(below: Complex) -> tuple[Reals, Complex]:
     return np.sqrt(1 + square), out
 
 
-def _absolute_error(tilted: TiltedStep, slip: float, u: Reals) -> Reals:
+def absolute_error(tilted: TiltedStep, slip: float, u: Reals) -> Reals:
     """Return the error of one step's phi at each frequency."""
     swing = np.minimum(u * tilted.mean_abs, 2.0)
     grain = tilted.grain + math.sqrt(tilted.y.size)
     return np.asarray(slip + ROUNDING * grain * swing)
 
 
-def _sum_error(size: Reals, relative: Reals, log_most: Reals) -> Reals:
+def sum_error(size: Reals, relative: Reals, log_most: Reals) -> Reals:
     """Return the error of the whole product at each frequency.
 
     Where phi is well above its own error, the relative errors add up (doubled: they

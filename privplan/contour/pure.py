@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from privplan.contour.arrays import Complex
 
     from privplan.contour.loss import Pure
-
-    Complex = npt.NDArray[np.complex128]
 
 
 def log_mgf(query: Pure, z: Complex) -> Complex:

@@ -32,10 +32,10 @@ _FLOOR = 1e-280  # deltas below this are rounded up to it
 # (tolerance relative to delta, most nodes, split off the steps that touch the record)
 _LADDER = (
     (1e-9, 6_000, False),
-    (1e-8, 12_000, True),
+    (1e-7, 8_000, True),
     (1e-7, 60_000, False),
-    (1e-6, 60_000, True),
-    (1e-4, 200_000, True),
+    (1e-5, 60_000, True),
+    (1e-3, 200_000, True),
 )
 
 

@@ -26,7 +26,11 @@ _SHARES = np.array([0.1, 0.2, 0.33, 0.5, 0.7, 0.88])
 
 
 def strip_error(
-    tilted: TiltedStep, highest: float, log_wanted: float, *, log_extra: float = 0.0
+    tilted: TiltedStep,
+    highest: float,
+    log_wanted: float,
+    *,
+    ramp_width: float = math.inf,
 ) -> tuple[float, float]:
     """Bound the quadrature error of phi(u) for all |u| <= highest.
 
@@ -34,7 +38,8 @@ def strip_error(
         tilted: The quadrature.
         highest: Largest frequency.
         log_wanted: Logarithm of the error that would do.
-        log_extra: Logarithm of a further factor in the integrand on the strip.
+        ramp_width: Width of a normal cdf that multiplies the integrand, if any; its
+            size at height a is at most 1 + b exp(b^2 / 2), b = a / width.
 
     Returns:
         The logarithm of the bound, relative to M(t), and the spacing that would do.
@@ -52,9 +57,12 @@ def strip_error(
     exponent = tilted.power * growth + highest * np.arctan2(imag, real)
     top = exponent.max(axis=1)
     line = np.exp(exponent - top[:, None]) @ tilted.weight
+    height = _SHARES * width
+    steep = height / ramp_width
     # N(a) <= the half that grows with u; 4 covers both halves and this quadrature.
-    size = top + np.log(line) + 0.5 * (_SHARES * width) ** 2 + math.log(4.0) + log_extra
-    turns = 2 * math.pi * _SHARES * width
+    size = top + np.log(line) + 0.5 * height**2 + math.log(4.0)
+    size += np.logaddexp(0.0, np.log(steep + 1e-300) + 0.5 * steep**2)
+    turns = 2 * math.pi * height
     log_bound = float((size - turns / h).min()) + 1e-9
     fits = float((turns / np.maximum(size - log_wanted, 1.0)).max())
     return log_bound, fits

@@ -29,12 +29,10 @@ from privplan.contour.loss import Direction
 from privplan.errors import CannotCertifyError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from privplan.contour.arrays import Complex, Reals
 
     from privplan.contour.loss import Sampled
 
-    Reals = npt.NDArray[np.float64]
-    Complex = npt.NDArray[np.complex128]
 
 ROUNDING = float(np.finfo(np.float64).eps)
 _REACH = 9.2  # standard normal mass beyond it: 4e-20
@@ -146,20 +144,22 @@ class TiltedStep:
             size = float(np.abs(excess).sum())
             self.log_mgf_error = ROUNDING * size * (2 * self.grain + 4)
 
-    def minus_one(self, eta: float, count: int) -> Complex:
+    def minus_one(self, eta: float, count: int, weight: Reals | None = None) -> Complex:
         """Return phi(k eta) - 1 of the centred tilted loss, for k = 0 .. count-1.
 
         exp(i k eta L) factors over k = a B + b, so 2 sqrt(count) rows of exponentials
         and one matrix product do; each factor is kept minus one, to keep digits.
+        With other weights, return the sum of weight (exp(i k eta L) - 1).
         """
+        weight = self.weight if weight is None else weight
         inner = max(1, math.isqrt(count))
         outer = -(-count // inner)
         half = self.loss * (0.5 * eta)
         fine = _expm1i(np.arange(inner)[:, None] * half)
-        coarse = _expm1i((np.arange(outer) * inner)[:, None] * half) * self.weight
+        coarse = _expm1i((np.arange(outer) * inner)[:, None] * half) * weight
         grid = coarse @ fine.T
         grid += coarse.sum(axis=1)[:, None]
-        grid += fine @ self.weight
+        grid += fine @ weight
         return grid.reshape(-1)[:count]
 
 

@@ -78,8 +78,8 @@ def chunk(kind, body):
     )
 
 
-def huge_png():
-    head = chunk(b"IHDR", struct.pack(">2I5B", 60_000, 60_000, 8, 0, 0, 0, 0))
+def huge_png(side):
+    head = chunk(b"IHDR", struct.pack(">2I5B", side, side, 8, 0, 0, 0, 0))
     return (
         b"\x89PNG\r\n\x1a\n"
         + head
@@ -259,7 +259,8 @@ CASES = {
     "empty png": images_in(lambda t: b""),
     "cut png": images_in(lambda t: png(t)[:60]),
     "cut png header": images_in(lambda t: png(t)[:20]),
-    "png bomb": images_in(lambda t: huge_png()),
+    "png bomb": images_in(lambda t: huge_png(12_000)),
+    "png bomb beyond Pillow": images_in(lambda t: huge_png(60_000)),
     "jpeg named png": images_in(lambda t: b"\xff\xd8\xff\xe0" + b"\0" * 64),
     "16-bit png": images_in(
         lambda t: png(t, Image.fromarray(GREY[0].astype(np.uint16) * 256))
@@ -321,6 +322,7 @@ def test_a_bad_source_is_refused_in_two_lines_that_tell_nothing_inside(tmp_path,
     ("case", "words"),
     [
         ("png bomb", "million pixels"),
+        ("png bomb beyond Pillow", "million pixels"),
         ("idx bomb", "more data than a file of its size can hold"),
         ("npz of objects", "Python objects"),
         ("16-bit png", "more than 8 bits"),

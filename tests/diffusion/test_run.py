@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -204,20 +203,19 @@ def test_a_damaged_checkpoint_stops_the_run(small_plan, digits, tmp_path):
         run.train(small_plan, digits, folder, resume=True)
 
 
-def test_how_a_step_is_computed_does_not_change_what_it_releases(
-    small_plan, digits, tmp_path
-):
-    """Engine and physical batch size are performance, not privacy.
+def test_the_engine_does_not_change_what_a_run_releases(small_plan, digits, tmp_path):
+    """The engine is performance, not privacy.
 
-    1e-4: weights after six Adam steps on float32 sums that were split otherwise.
+    5e-4: an eighth of what one Adam step can move a weight; the sums are float32, and
+    Adam divides a gradient near zero by its own size.
     """
     found = []
-    for name, size in (("folded", None), ("loop", 7)):
-        options = RunOptions(engine=name, physical_batch_size=size, unsafe_seed=5)
+    for name in ("folded", "vmap"):
+        options = RunOptions(engine=name, physical_batch_size=50, unsafe_seed=5)
         run.train(small_plan, digits, tmp_path / name, options=options)
         found.append(weights(tmp_path / name))
     for name, one in found[0].items():
-        torch.testing.assert_close(one, found[1][name], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one, found[1][name], rtol=1e-3, atol=5e-4)
 
 
 def test_two_runs_of_one_plan_draw_other_noise(small_plan, digits, tmp_path):
@@ -306,18 +304,18 @@ def test_a_killed_run_counts_every_step_it_began(point, small_plan, tmp_path):
     run.train(small_plan, load_private("digits"), folder, resume=True)
     content = ledger.read(folder / "ledger.sqlite")
     assert content.counted(PRIVATE) == small_plan.private_phases[0].steps
-    assert content.unsettled == 3
+    assert content.unsettled == 3  # begun by the session that was killed
 
 
-def test_nothing_in_a_run_folder_names_the_machine_or_a_loss(
+def test_nothing_in_a_run_folder_names_a_place_on_this_machine_or_a_loss(
     small_plan, digits, tmp_path
 ):
     run.train(small_plan, digits, tmp_path / "run")
-    host = os.uname().nodename.encode()
+    places = [str(tmp_path).encode(), str(Path.cwd()).encode()]
     for path in (tmp_path / "run").rglob("*"):
         if path.is_file():
             content = path.read_bytes()
-            assert host not in content
+            assert not [place for place in places if place in content]
             assert b"loss" not in content
             assert b"grad_norm" not in content.replace(b"max_grad_norm", b"")
 
