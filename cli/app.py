@@ -152,7 +152,7 @@ def sample(
         Literal["heun", "ddim", "dpm-solver-2m"], typer.Option(help="Method.")
     ] = "heun",
     steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 18,
-    guidance: Annotated[float, typer.Option(help="0 is none.")] = 0.0,
+    guidance: Annotated[float, typer.Option(help="0 is none.")] = 0.5,
     churn: Annotated[float, typer.Option(help="Noise added back; heun only.")] = 0.0,
     eta: Annotated[float, typer.Option(help="1 is stochastic; ddim only.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Repeat the same images.")] = None,
@@ -312,12 +312,13 @@ def demo(
         Path | None, typer.Option(help="A fresh folder; default privplan-demo.")
     ] = None,
     eps: Annotated[float, typer.Option("--eps", help="Target epsilon.")] = 10.0,
+    as_json: AsJson = False,
 ) -> None:
     """Do all of it on the embedded digits, in a fresh folder.
 
     Exit code: 0 all went well, else that of the step that failed.
     """
-    raise typer.Exit(demonstration.run(out, eps))
+    raise typer.Exit(demonstration.run(out, eps, as_json=as_json))
 
 
 @keys_app.command("new")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from pathlib import Path
 
@@ -14,17 +16,36 @@ from privplan.plan import Plan
 from privplan.planner import PlanRequest, make_plan
 
 _SAMPLES = 1000
+_GUIDANCE = 0.5
 _HELD_OUT = "digits"
 
 
-def run(out: Path | None, eps: float) -> ExitCode:
+def run(out: Path | None, eps: float, *, as_json: bool) -> ExitCode:
     """Plan, train, sample, evaluate, report, verify; return the last exit code.
+
+    With `as_json` everything said goes to standard error, and one object to standard
+    output.
 
     Raises:
         PolicyError: The folder named exists already.
     """
     folder = _fresh(out)
     started = time.monotonic()
+    with (
+        contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    ):
+        code = _all_steps(folder, eps)
+    seconds = time.monotonic() - started
+    if as_json:
+        render.print_json(
+            {"folder": str(folder), "verified": code == ExitCode.OK, "seconds": seconds}
+        )
+    else:
+        render.talk(f"\nDone in {seconds:.0f} s. Look at {folder / 'samples'}")
+    return code
+
+
+def _all_steps(folder: Path, eps: float) -> ExitCode:
     _say("1 of 6", "plan what the budget buys, touching no record")
     made = make_plan(PlanRequest(target_epsilon=eps, stages=""))
     files.make_folder(folder)
@@ -33,12 +54,7 @@ def run(out: Path | None, eps: float) -> ExitCode:
     if not _train_and_sample(made, folder):
         render.talk(f"Stopped and saved. To resume: privplan train {folder} --resume")
         return ExitCode.ERROR
-    code = _report_and_verify(made, folder)
-    render.talk(f"\nDone in {time.monotonic() - started:.0f} s. Look at {folder}:")
-    for name in ("plan.json", "ledger.sqlite", "checkpoint/model.safetensors"):
-        render.talk(f"  {folder / name}")
-    render.talk(f"  {folder / 'samples' / 'samples.png'}\n  {folder / 'report.json'}")
-    return code
+    return _report_and_verify(made, folder)
 
 
 def _train_and_sample(made: Plan, folder: Path) -> bool:
@@ -60,7 +76,7 @@ def _train_and_sample(made: Plan, folder: Path) -> bool:
     config = SamplerConfig(
         sigma_min=made.training.sigma_min, sigma_max=made.training.sigma_max
     )
-    request = SampleRequest(count=_SAMPLES, sampler=config)
+    request = SampleRequest(count=_SAMPLES, guidance=_GUIDANCE, sampler=config)
     archive, picture = actions.draw_samples(made, folder, request)
     render.samples(archive, picture, _SAMPLES, as_json=False)
     return True

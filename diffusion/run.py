@@ -21,6 +21,7 @@ from diffusion import checkpoint, enforce
 from diffusion.blueprint import new_learner, start_phase
 from diffusion.data import PrivateImages
 from diffusion.phases import Run, carry_out, save
+from diffusion.processor import tuned_for
 from diffusion.randomness import RandomSource
 from diffusion.watching import RunOptions, Silent, Watcher
 from privplan import canonical, files
@@ -80,7 +81,7 @@ def train(
         if resume
         else enforce.begin(plan, images, folder)
     )
-    with guard:
+    with guard, tuned_for(plan):
         run = Run(
             plan=plan,
             images=images,

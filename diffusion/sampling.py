@@ -22,6 +22,7 @@ from diffusion.blueprint import denoiser_of, network_of
 from diffusion.data import PublicImages, load_public
 from diffusion.pictures import save_grid
 from diffusion.precond import guided
+from diffusion.processor import tuned_for
 from diffusion.randomness import RandomSource
 from diffusion.sampler import SamplerConfig, sample
 from privplan import checks, files
@@ -101,13 +102,14 @@ def draw(
     parts = []
     for start in range(0, request.count, size):
         part = labels[start : start + size]
-        drawn = sample(
-            denoise,
-            labels=part,
-            shape=(data.channels, data.height, data.width),
-            config=request.sampler,
-            generator=generator,
-        )
+        with tuned_for(plan):
+            drawn = sample(
+                denoise,
+                labels=part,
+                shape=(data.channels, data.height, data.width),
+                config=request.sampler,
+                generator=generator,
+            )
         parts.append(_bytes(drawn))
         if progress is not None:
             progress(sum(len(p) for p in parts), request.count)

@@ -9,8 +9,10 @@ intervals meet.
     rdp               Renyi divergences, by dp-accounting; an upper bound only
 
 Both libraries have regimes in which they are known to be wrong or useless; there the
-interval says so: it is widened to what still holds, or the opinion is left out. The
-tests pin those regimes, so that an upgrade that changes a number is noticed.
+interval is widened to what still holds, or the library is not asked, and `left_out`
+says why. The tests pin those regimes, so that an upgrade that changes a number is
+noticed. One matters most: a library that takes the n-th power of a spectrum in float64
+has rounding noise of about n 2^-53 in delta, and near it is wrong in either direction.
 
 Source: Koskela et al. 2020, arXiv:1906.03049; Gopi et al. 2021, arXiv:2106.02848;
 Mironov 2017, arXiv:1702.07476.
@@ -18,11 +20,12 @@ Mironov 2017, arXiv:1702.07476.
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -34,8 +37,12 @@ from privplan.events import Event, Phase
 _COARSE_GRID = 1e-3
 _FINE_GRID = 1e-4
 _FINE_STEPS = 20_000
-_FLOAT_ERROR = 2.0**-53
+_FLOAT_ERROR = 2.0**-53  # of delta, per step
+_TEN_TIMES = 10  # the allowance made for it, as a multiple
+_LEAST_DELTA = 100  # the least delta asked about, as a multiple
 _PRV_ERROR = 0.01
+PLD = "PLD by dp-accounting"
+LARGEST_EPSILON = 300.0  # beyond it, a grid of losses does not fit in memory
 _PRV_MOST_STEPS = 20_000
 _NO_COST = (0.0, 0.0)
 
@@ -63,7 +70,7 @@ def second_opinions(event: Event, *, delta: float) -> tuple[Opinion, ...]:
     """Ask the other accountants about an event, under add-or-remove-one.
 
     A library that cannot handle the event, or is known to be wrong in its regime, is
-    left out; nothing it prints or warns of escapes.
+    left out (`left_out` says why); nothing it prints or warns of escapes.
 
     Args:
         event: What touched the data.
@@ -82,6 +89,32 @@ def second_opinions(event: Event, *, delta: float) -> tuple[Opinion, ...]:
         return ()
     asked = (_dp_accounting(found, delta), _prv_accountant(found, delta))
     return tuple(opinion for opinion in asked if opinion is not None)
+
+
+def left_out(event: Event, *, delta: float) -> dict[str, str]:
+    """Say which libraries `second_opinions` does not ask about an event, and why.
+
+    Example:
+        >>> step = events.LaplaceEvent(noise_multiplier=3.0)
+        >>> left_out(step, delta=1e-5)
+        {'prv-accountant': 'its Laplace and pure queries are not used here'}
+    """
+    checks.probability(delta=delta)
+    found = events.phases(event)
+    if any(isinstance(phase.event, events.NonPrivateEvent) for phase in found):
+        return dict.fromkeys(("dp-accounting", "prv-accountant"), "nothing to bound")
+    reasons: dict[str, str] = {}
+    steps = sum(phase.count for phase in found)
+    if not delta > _LEAST_DELTA * steps * _FLOAT_ERROR:
+        reasons["dp-accounting"] = (
+            f"delta {delta:g} over {steps:,} steps is near its rounding noise"
+        )
+    gaussian = events.GaussianEvent | events.PoissonSampledGaussianEvent
+    if not all(isinstance(phase.event, gaussian) for phase in found):
+        reasons["prv-accountant"] = "its Laplace and pure queries are not used here"
+    elif steps > _PRV_MOST_STEPS:
+        reasons["prv-accountant"] = f"it is too slow for more than {_PRV_MOST_STEPS:,}"
+    return reasons
 
 
 def agree(lower: float, upper: float, others: Sequence[Opinion]) -> bool:
@@ -120,9 +153,6 @@ def rdp(event: Event, *, delta: float) -> Opinion:
     )
 
 
-PLD = "PLD by dp-accounting"
-
-
 def pld(found: Sequence[Phase], *, delta: float) -> Opinion:
     """Count by dp-accounting's loss distributions; infinite where they are no use."""
     try:
@@ -140,30 +170,37 @@ def pld(found: Sequence[Phase], *, delta: float) -> Opinion:
 
 def pld_delta(found: Sequence[Phase], *, epsilon: float) -> float | None:
     """Return an upper bound on delta by loss distributions; None if it is noise."""
-    steps = sum(phase.count for phase in found)
-    with _quiet():
-        total = _composed(found, _COARSE_GRID, pessimistic=True)
-        answer = float(total.get_delta_for_epsilon(epsilon))
-    return answer if answer > 100 * steps * _FLOAT_ERROR else None
+    noise = sum(phase.count for phase in found) * _FLOAT_ERROR
+    try:
+        with _quiet():
+            total = _composed(found, _COARSE_GRID, pessimistic=True)
+            answer = float(total.get_delta_for_epsilon(epsilon))
+    except (OverflowError, ValueError, MemoryError):
+        return None
+    return answer + _TEN_TIMES * noise if answer > _LEAST_DELTA * noise else None
 
 
 def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
     """Bound epsilon by dp-accounting's loss distributions; the last resort.
 
+    The library's own bounds take no account of its rounding noise, so it is asked
+    about a delta that is smaller, and for the lower end larger, by ten times that.
+
     Raises:
-        CannotCertifyError: delta is below the rounding noise of the library's FFT.
+        CannotCertifyError: delta is too near the rounding noise of the library's FFT.
     """
     steps = sum(phase.count for phase in found)
-    if not delta > 100 * steps * _FLOAT_ERROR:
+    noise = steps * _FLOAT_ERROR
+    if not delta > _LEAST_DELTA * noise:
         raise CannotCertifyError(
-            f"delta = {delta:g} over {steps:,} steps is below the rounding noise of "
+            f"delta = {delta:g} over {steps:,} steps is near the rounding noise of "
             "loss distributions in float64",
             hint="use a larger delta or fewer steps",
         )
     grid = _FINE_GRID if steps <= _FINE_STEPS else _COARSE_GRID
     with _quiet():
-        upper = _pld(found, delta, grid, pessimistic=True)
-        lower = _pld(found, delta, grid, pessimistic=False)
+        upper = _pld(found, delta - _TEN_TIMES * noise, grid, pessimistic=True)
+        lower = _pld(found, delta + _TEN_TIMES * noise, grid, pessimistic=False)
     return min(max(lower, 0.0), upper), upper
 
 
@@ -290,11 +327,11 @@ def _foreign(phase: Phase) -> Any:  # noqa: ANN401 - the library has no types
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Let nothing that a library warns of or logs escape."""
+    """Let nothing that a library warns of, logs or prints escape."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

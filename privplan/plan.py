@@ -23,159 +23,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal
-
-from pydantic import Field
+from typing import Final, Literal
 
 from privplan import canonical, events, files
-from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError, IntegrityError
-from privplan.fields import (
-    Count,
-    Digest,
-    Document,
-    EventField,
-    Name,
-    Number,
-    read_document,
+from privplan.fields import Digest, Document, Name, read_document
+from privplan.plan_parts import (
+    PlanAccounting,
+    PlanBudget,
+    PlanData,
+    PlanNetwork,
+    PlanOpinion,
+    PlanPhase,
+    PlanStage,
+    PlanTraining,
+    PrivatePhase,
+    SyntheticPhase,
 )
-from privplan.stages import Source, StageName, join_intervals
+from privplan.stages import Source, join_intervals
+
+__all__ = [
+    "FORMAT",
+    "Plan",
+    "PlanAccounting",
+    "PlanBudget",
+    "PlanData",
+    "PlanNetwork",
+    "PlanOpinion",
+    "PlanPhase",
+    "PlanStage",
+    "PlanTraining",
+    "PrivatePhase",
+    "SyntheticPhase",
+    "from_text",
+    "read",
+    "seal",
+    "to_text",
+    "whole_event",
+    "write",
+]
 
 FORMAT: Final = "privplan-plan/1"
-
-
-class PlanBudget(Document):
-    """What may be spent."""
-
-    target_epsilon: Number
-    target_delta: Number
-    adjacency: Adjacency = Field(strict=False)
-    unit: Name
-    max_records_per_unit: Count
-
-    def as_budget(self) -> PrivacyBudget:
-        """Return the budget these fields describe."""
-        return PrivacyBudget(
-            target_epsilon=self.target_epsilon,
-            target_delta=self.target_delta,
-            adjacency=self.adjacency,
-            unit=PrivacyUnit(name=self.unit, max_records=self.max_records_per_unit),
-        )
-
-
-class PlanData(Document):
-    """What is declared about the data; all of it public."""
-
-    records: Count
-    records_status: Literal["public-by-declaration"]
-    channels: Count
-    height: Count
-    width: Count
-    classes: Count
-    embedded: Literal["digits"] | None
-
-    @property
-    def dimensions(self) -> int:
-        """Numbers per image."""
-        return self.channels * self.height * self.width
-
-
-class PlanStage(Document):
-    """One interval of sigma and its source."""
-
-    name: StageName = Field(strict=False)
-    source: Source = Field(strict=False)
-    sigma_min: Number
-    sigma_max: Number
-
-
-class SyntheticPhase(Document):
-    """Ordinary training on images that a program draws; reads no record."""
-
-    kind: Literal["synthetic"]
-    name: Name
-    steps: Count
-    event: EventField
-    generator: Name
-    seed: int
-    batch_size: Count
-    learning_rate: Number
-
-
-class PrivatePhase(Document):
-    """DP-SGD on the private records."""
-
-    kind: Literal["private"]
-    name: Name
-    steps: Count
-    event: EventField
-    expected_batch_size: Number
-    noise_multiplicity: Count
-    max_grad_norm: Number
-    clipping: Literal["fixed", "normalised"]
-    learning_rate: Number
-
-    @property
-    def mechanism(self) -> events.PoissonSampledGaussianEvent:
-        """The event of one step.
-
-        Raises:
-            DocumentError: The event is not a Poisson-sampled Gaussian.
-        """
-        if isinstance(self.event, events.PoissonSampledGaussianEvent):
-            return self.event
-        raise DocumentError(
-            f"phase '{self.name}' trains on private records, but its event is "
-            f"'{events.to_json(self.event)['type']}'",
-            hint="make the plan again with privplan plan",
-        )
-
-
-PlanPhase = Annotated[SyntheticPhase | PrivatePhase, Field(discriminator="kind")]
-
-
-class PlanNetwork(Document):
-    """The U-Net."""
-
-    base_width: Count
-    width_multipliers: tuple[Count, ...]
-    blocks: Count
-    attention_resolutions: tuple[Count, ...]
-    seed: int
-
-
-class PlanTraining(Document):
-    """Network, loss and optimiser; public constants."""
-
-    network: PlanNetwork
-    parameterisation: Literal["edm"]
-    p_mean: Number
-    p_std: Number
-    sigma_data: Number
-    sigma_min: Number
-    sigma_max: Number
-    label_dropout: Number
-    ema_decay: Number
-    optimiser: Literal["adam"]
-
-
-class PlanOpinion(Document):
-    """What another accountant says of the same events."""
-
-    name: Name
-    version: Name
-    method: Name
-    lower: Number
-    upper: Number
-
-
-class PlanAccounting(Document):
-    """What the whole plan costs: lower <= true epsilon <= upper."""
-
-    epsilon_lower: Number
-    epsilon_upper: Number
-    method: Name
-    second_opinions: tuple[PlanOpinion, ...]
 
 
 def whole_event(

@@ -190,7 +190,7 @@ def _synthetic_phase(request: PlanRequest, settings: Recipe) -> plan.SyntheticPh
         name="synthetic",
         steps=steps,
         event=events.NoOpEvent(),
-        generator="mix",
+        generator=settings.generator,
         seed=SYNTHETIC_SEED,
         batch_size=settings.synthetic_batch_size,
         learning_rate=settings.synthetic_learning_rate,

@@ -13,12 +13,13 @@ De et al. 2022, arXiv:2204.13650 (large batches).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from privplan import checks
 
 _TINY_SIDE = 16
 _LARGE_BATCH = 512
+_FULL_RATE_UP_TO = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Recipe:
     """What the planner fills in where the user says nothing.
 
     Attributes:
-        sample_rate: Probability of a record per step.
+        sample_rate: Probability of a record per step; the most that is chosen.
         steps: Private steps.
         noise_multiplicity: Noise draws per record, K.
         max_grad_norm: C, in gradient units; small, so that every record is clipped.
@@ -34,6 +35,7 @@ class Recipe:
         synthetic_steps: Steps on synthetic images.
         synthetic_batch_size: Images per synthetic step.
         synthetic_learning_rate: Of the synthetic steps.
+        generator: Which program draws the synthetic images.
         sigma_min: Lowest sigma, in data units.
         sigma_max: Highest sigma, in data units.
         p_mean: Mean of ln sigma in the loss.
@@ -53,6 +55,7 @@ class Recipe:
     synthetic_steps: int
     synthetic_batch_size: int
     synthetic_learning_rate: float
+    generator: str
     sigma_min: float
     sigma_max: float
     p_mean: float
@@ -62,6 +65,49 @@ class Recipe:
     width_multipliers: tuple[int, ...]
     blocks: int
     attention_resolutions: tuple[int, ...]
+
+
+_TINY = Recipe(
+    sample_rate=0.25,
+    steps=100,
+    noise_multiplicity=2,
+    max_grad_norm=0.2,
+    learning_rate=1.2e-2,
+    synthetic_steps=600,
+    synthetic_batch_size=96,
+    synthetic_learning_rate=2e-3,
+    generator="strokes",
+    sigma_min=0.02,
+    sigma_max=10.0,
+    p_mean=-0.6,
+    p_std=1.2,
+    ema_decay=0.98,
+    base_width=8,
+    width_multipliers=(2, 3),
+    blocks=1,
+    attention_resolutions=(),
+)
+
+_SMALL = Recipe(
+    sample_rate=0.1,
+    steps=300,
+    noise_multiplicity=4,
+    max_grad_norm=0.2,
+    learning_rate=1e-3,
+    synthetic_steps=400,
+    synthetic_batch_size=64,
+    synthetic_learning_rate=1e-3,
+    generator="mix",
+    sigma_min=0.002,
+    sigma_max=80.0,
+    p_mean=-0.8,
+    p_std=1.2,
+    ema_decay=0.98,
+    base_width=16,
+    width_multipliers=(1, 2, 2),
+    blocks=1,
+    attention_resolutions=(7,),
+)
 
 
 def recipe(*, records: int, height: int, width: int) -> Recipe:
@@ -74,49 +120,10 @@ def recipe(*, records: int, height: int, width: int) -> Recipe:
 
     Example:
         >>> recipe(records=1437, height=8, width=8).sample_rate
-        0.2
+        0.25
     """
     checks.count(records=records, height=height, width=width)
-    if max(height, width) <= _TINY_SIDE:
-        return Recipe(
-            sample_rate=_rate(records),
-            steps=120,
-            noise_multiplicity=4,
-            max_grad_norm=0.2,
-            learning_rate=4e-3,
-            synthetic_steps=600,
-            synthetic_batch_size=96,
-            synthetic_learning_rate=2e-3,
-            sigma_min=0.02,
-            sigma_max=10.0,
-            p_mean=-0.6,
-            p_std=1.2,
-            ema_decay=0.98,
-            base_width=16,
-            width_multipliers=(1, 2),
-            blocks=1,
-            attention_resolutions=(),
-        )
-    return Recipe(
-        sample_rate=_rate(records),
-        steps=300,
-        noise_multiplicity=4,
-        max_grad_norm=0.2,
-        learning_rate=1e-3,
-        synthetic_steps=400,
-        synthetic_batch_size=64,
-        synthetic_learning_rate=1e-3,
-        sigma_min=0.002,
-        sigma_max=80.0,
-        p_mean=-0.8,
-        p_std=1.2,
-        ema_decay=0.98,
-        base_width=16,
-        width_multipliers=(1, 2, 2),
-        blocks=1,
-        attention_resolutions=(7,),
-    )
-
-
-def _rate(records: int) -> float:
-    return min(0.2, max(float(f"{_LARGE_BATCH / records:.3g}"), 1e-6))
+    found = _TINY if max(height, width) <= _TINY_SIDE else _SMALL
+    expected = max(_LARGE_BATCH, found.sample_rate * _FULL_RATE_UP_TO)
+    rate = float(f"{min(found.sample_rate, expected / records):.3g}")
+    return replace(found, sample_rate=max(rate, 1e-6))

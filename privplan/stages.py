@@ -38,7 +38,7 @@ from privplan.errors import ParameterError
 
 SIGMA_MIN = 0.002
 SIGMA_MAX = 80.0
-CLEANING_BELOW = 0.1
+CLEANING_BELOW = 0.2
 
 
 class StageName(StrEnum):
@@ -193,8 +193,8 @@ def parse(
         >>> for stage in parse("", dimensions=64).stages:
         ...     print(stage.name, stage.source, stage.sigma_min, stage.sigma_max)
         coarse synthetic 4.0 80.0
-        context private 0.1 4.0
-        cleaning synthetic 0.002 0.1
+        context private 0.2 4.0
+        cleaning synthetic 0.002 0.2
     """
     chosen: dict[StageName, tuple[Source, float | None]] = {}
     for part in (text.strip() or DEFAULT).split(","):

@@ -119,35 +119,40 @@ def as_json(plan: Plan) -> dict[str, object]:
         "sample_rate": None if step is None else step.sample_rate,
         "steps": 0 if private is None else private.steps,
         "expected_batch_size": None if private is None else private.expected_batch_size,
-        "stages": [
-            {
-                "name": cost.name.value,
-                "source": cost.source.value,
-                "sigma_min": cost.sigma_min,
-                "sigma_max": cost.sigma_max,
-                "reads_private_records": cost.reads_private_records,
-                "phase": cost.phase,
-                "steps": cost.steps,
-                "epsilon": cost.epsilon,
-            }
-            for cost in stage_costs(plan)
-        ],
-        "accountants": [
-            {
-                "name": "privplan",
-                "method": plan.accounting.method,
-                "lower": plan.accounting.epsilon_lower,
-                "upper": plan.accounting.epsilon_upper,
-            },
-            *(
-                {
-                    "name": other.name,
-                    "version": other.version,
-                    "method": other.method,
-                    "lower": other.lower,
-                    "upper": other.upper,
-                }
-                for other in plan.accounting.second_opinions
-            ),
-        ],
+        "stages": [_stage_json(cost) for cost in stage_costs(plan)],
+        "accountants": _accountants_json(plan),
     }
+
+
+def _stage_json(cost: StageCost) -> dict[str, object]:
+    return {
+        "name": cost.name.value,
+        "source": cost.source.value,
+        "sigma_min": cost.sigma_min,
+        "sigma_max": cost.sigma_max,
+        "reads_private_records": cost.reads_private_records,
+        "phase": cost.phase,
+        "steps": cost.steps,
+        "epsilon": cost.epsilon,
+    }
+
+
+def _accountants_json(plan: Plan) -> list[dict[str, object]]:
+    own: dict[str, object] = {
+        "name": "privplan",
+        "version": plan.privplan_version,
+        "method": plan.accounting.method,
+        "lower": plan.accounting.epsilon_lower,
+        "upper": plan.accounting.epsilon_upper,
+    }
+    others: list[dict[str, object]] = [
+        {
+            "name": other.name,
+            "version": other.version,
+            "method": other.method,
+            "lower": other.lower,
+            "upper": other.upper,
+        }
+        for other in plan.accounting.second_opinions
+    ]
+    return [own, *others]

@@ -9,7 +9,9 @@
     nodes.py       the sum over nodes, with all its bounds
     jumps.py       the same for rare participation
     closed.py      what needs no contour
-    solve.py       epsilon from delta, delta from epsilon
+    solve.py       epsilon from delta, delta from epsilon, in one direction
+    capped.py      an upper end for what is too hard
+    both.py        both directions
 
 It imports numpy and scipy, so `accounting.py` imports it only when asked a question.
 """

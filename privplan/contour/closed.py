@@ -84,6 +84,27 @@ def gaussian(mu: float, epsilon: float) -> tuple[float, float]:
     return first - second, slack
 
 
+def gaussian_mu(epsilon: float, delta: float) -> float:
+    """Return the mu whose Gaussian has delta(eps) = delta; about 12 digits.
+
+    Example:
+        >>> round(gaussian_mu(1.0, 1e-5), 9)
+        0.268050992
+    """
+    low, high = 1e-12, 1.0
+    while gaussian(high, epsilon)[0] < delta:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        if gaussian(middle, epsilon)[0] < delta:
+            low = middle
+        else:
+            high = middle
+        if high < low * (1 + 1e-13):
+            break
+    return high
+
+
 def _one_step(
     step: Sampled, direction: Direction, epsilon: float
 ) -> tuple[float, float] | None:

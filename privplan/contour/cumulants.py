@@ -17,16 +17,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from privplan.contour import pure
 from privplan.contour.loss import Direction
 from privplan.contour.tilt import TiltedStep, first_spacing, log_mgf_many, too_hard
 
 if TYPE_CHECKING:
-    from privplan.contour.arrays import Reals
     from collections.abc import Callable
 
+    from privplan.contour.arrays import Reals
     from privplan.contour.loss import Loss
 
 _MOST_TRIES = 80

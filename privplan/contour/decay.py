@@ -30,7 +30,6 @@ from privplan.contour.tilt import log_ratio
 
 if TYPE_CHECKING:
     from privplan.contour.arrays import Reals
-
     from privplan.contour.tilt import TiltedStep
 
 
@@ -60,7 +59,7 @@ class Decay:
 
     def _near(self, x: Reals) -> Reals:
         bound = (self._excess[:, None] + self._variation[:, None] / x).min(axis=0)
-        return np.minimum(bound, 1.0)
+        return np.asarray(np.minimum(bound, 1.0))
 
     def log_beyond(self, u: Reals) -> Reals:
         """Return a bound on log |phi(v)| that holds for all v >= u, for each u."""

@@ -43,13 +43,13 @@ from privplan.contour.tilt import ROUNDING, first_spacing, log_ratio, too_hard
 
 if TYPE_CHECKING:
     from privplan.contour.arrays import Reals
-
     from privplan.contour.cumulants import Cumulants
     from privplan.contour.loss import Loss, Sampled
     from privplan.contour.tilt import TiltedStep
 
 
 _LEVELS = 2.0 ** -np.arange(0.5, 16.0, 0.75)  # loss at the ramp, relative to epsilon
+_EDGES = np.arange(0.0, 38.0, 0.25)
 _SHIFTS = np.geomspace(0.3, 300.0, 24)
 _POINTS = 4096
 _FREQUENCIES = 1.09 ** np.arange(0.0, 200.0)
@@ -74,37 +74,64 @@ class Split:
     ramps: tuple[Ramp, ...]
     t: float
     log_bulk: float
+    log_beyond: float
 
     def rest(self, epsilon: float) -> float:
         """Return a bound on the part of delta(eps) without any jump."""
-        return 1.01 * math.exp(min(self.log_bulk - self.t * epsilon, 0.0))
+        below = math.exp(min(self.log_bulk - self.t * epsilon, 0.0))
+        return 1.01 * (below + math.exp(self.log_beyond))
 
 
 def choose_split(loss: Loss, epsilon: float, log_allowed: float) -> Split:
-    """Put the ramps as high as the bound on the rest allows."""
+    """Put the ramps as high as the bound on the rest allows.
+
+    The rest is bounded in two parts: outputs beyond an edge, counted in full however
+    little of them the ramp leaves, and below it Chernoff's bound.
+    """
     if loss.direction is Direction.ADD or epsilon <= 0:
         raise too_hard("its losses are bounded, and a jump lowers them")
     for level in epsilon * _LEVELS:
         ramps = tuple(_ramp_at(step, float(level)) for step in loss.sampled)
-        ts = np.minimum(_SHIFTS / level, _steepest(loss, ramps))
-        log_bulk = 0.5 * loss.gaussian * ts * (ts + 1)
-        for step, ramp in zip(loss.sampled, ramps, strict=True):
-            log_bulk = log_bulk + step.n * _log_bulk(step, ramp, ts)
-        for query in loss.pure:
-            log_bulk = log_bulk + query.n * pure.log_mgf(query, ts + 0j).real
-        log_bulk = log_bulk + np.array([log_touch(float(t)) for t in ts])
-        best = int((log_bulk - ts * epsilon).argmin())
-        if log_bulk[best] - ts[best] * epsilon <= log_allowed:
-            return Split(ramps, float(ts[best]), float(log_bulk[best]))
+        edges = tuple(
+            _edge(step, ramp, log_allowed - math.log(4.0 * len(ramps)))
+            for step, ramp in zip(loss.sampled, ramps, strict=True)
+        )
+        log_beyond = log_allowed - math.log(4.0)
+        split = _bulk(loss, ramps, edges, epsilon, log_beyond)
+        if split.log_bulk - split.t * epsilon <= log_beyond:
+            return split
     raise too_hard("steps without the record's part lose too much")
 
 
-def _steepest(loss: Loss, ramps: tuple[Ramp, ...]) -> float:
-    """Return the largest useful t: beyond it the bound sees through the ramps."""
-    return min(
-        step.s * (max(ramp.centre, 0.0) + 12 * ramp.width) * (1 + ramp.width**-2)
-        for step, ramp in zip(loss.sampled, ramps, strict=True)
-    )
+def _bulk(
+    loss: Loss,
+    ramps: tuple[Ramp, ...],
+    edges: tuple[float, ...],
+    epsilon: float,
+    log_beyond: float,
+) -> Split:
+    """Bound the part below the edges, at the best of a few t."""
+    parts = tuple(zip(loss.sampled, ramps, edges, strict=True))
+    most = max(float(log_ratio(np.array([edge]), step)[0]) for step, _, edge in parts)
+    ts = _SHIFTS / max(most, 1e-9)
+    log_bulk = 0.5 * loss.gaussian * ts * (ts + 1)
+    for step, ramp, edge in parts:
+        log_bulk = log_bulk + step.n * _log_bulk(step, ramp, edge, ts)
+    for query in loss.pure:
+        log_bulk = log_bulk + query.n * pure.log_mgf(query, ts + 0j).real
+    log_bulk = log_bulk + np.array([log_touch(float(t)) for t in ts])
+    best = int((log_bulk - ts * epsilon).argmin())
+    return Split(ramps, float(ts[best]), float(log_bulk[best]), log_beyond)
+
+
+def _edge(step: Sampled, ramp: Ramp, log_allowed: float) -> float:
+    """Return the least y beyond which n steps leave less than the allowed bulk."""
+    y = ramp.centre + ramp.width * _EDGES
+    record, others = special.log_ndtr(1 / step.s - y), special.log_ndtr(-y)
+    tail = np.logaddexp(math.log(step.q) + record, math.log1p(-step.q) + others)
+    left = math.log(step.n) + special.log_ndtr(-_EDGES) + tail
+    fits = np.flatnonzero(left <= log_allowed)
+    return float(y[fits[0]] if fits.size else y[-1])
 
 
 def _ramp_at(step: Sampled, level: float) -> Ramp:
@@ -113,21 +140,19 @@ def _ramp_at(step: Sampled, level: float) -> Ramp:
     return Ramp(step.s * w + 0.5 / step.s, 0.7 * min(step.s, 1.0))
 
 
-def _log_bulk(step: Sampled, ramp: Ramp, ts: Reals) -> Reals:
-    """Return log of the integral of (1 - w) N exp((t+1) r), for each t."""
-    tight = ramp.width**-2
-    top = (ramp.centre * tight + (ts[-1] + 1) / step.s) / (1 + tight)
-    spacing = min(first_spacing(step), ramp.width / 2)
-    count = (max(top, ramp.centre) + 19.0) / spacing
+def _log_bulk(step: Sampled, ramp: Ramp, edge: float, ts: Reals) -> Reals:
+    """Return log of the integral of (1 - w) N exp((t+1) r) up to the edge, by t."""
+    low = min(-9.5, edge - 1.0)
+    count = math.ceil(4 * (edge - low) / min(first_spacing(step), ramp.width))
     if not count < 20_000:
         raise too_hard("its bulk is too wide")
-    y = -9.5 + spacing * np.arange(int(count))
+    y = np.linspace(low, edge, count + 1)
     bulk = special.log_ndtr((ramp.centre - y) / ramp.width) - 0.5 * y * y
     total = (ts + 1)[:, None] * log_ratio(y, step) + bulk
     peak = total.max(axis=1)
     mass = np.exp(total - peak[:, None]).sum(axis=1)
-    found: Reals = peak + np.log(mass * (spacing / math.sqrt(2 * math.pi)))
-    return found
+    unit = (edge - low) / count / math.sqrt(2 * math.pi)
+    return np.asarray(peak + np.log(mass * unit))
 
 
 def variations(tilted: TiltedStep, ramp: Ramp) -> tuple[float, float]:

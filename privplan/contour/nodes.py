@@ -36,7 +36,6 @@ from privplan.contour.tilt import ROUNDING, TiltedStep, too_hard
 
 if TYPE_CHECKING:
     from privplan.contour.arrays import Complex, Reals
-
     from privplan.contour.cumulants import Cumulants
 
 

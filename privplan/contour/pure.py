@@ -17,7 +17,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from privplan.contour.arrays import Complex
-
     from privplan.contour.loss import Pure
 
 
@@ -32,15 +31,16 @@ def log_mgf(query: Pure, z: Complex) -> Complex:
     e = query.epsilon
     if query.two_point:
         p = 1 / (1 + math.exp(-e))
-        return z * e + np.log(p + (1 - p) * np.exp(-2 * z * e))
+        return np.asarray(z * e + np.log(p + (1 - p) * np.exp(-2 * z * e)))
     # The factor exp(z e) is taken out, so that nothing overflows.
     fade = (2 * z + 1) * e
-    return z * e + np.log(0.5 + 0.5 * np.exp(-fade) + 0.5 * e * _decay_mean(fade))
+    mixed = 0.5 + 0.5 * np.exp(-fade) + 0.5 * e * _decay_mean(fade)
+    return np.asarray(z * e + np.log(mixed))
 
 
 def _decay_mean(x: Complex) -> Complex:
     """Return (1 - exp(-x)) / x, the mean of exp(-x v) over v in [0, 1]."""
-    return -np.expm1(-x) / x
+    return np.asarray(-np.expm1(-x) / x)
 
 
 def moments(query: Pure, t: float) -> tuple[float, float, float]:

@@ -13,10 +13,11 @@ relaxed in steps, and steps that touch the record are split off (`jumps.py`).
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from privplan.contour import closed
-from privplan.contour.cumulants import at_delta, at_epsilon, guess
+from privplan.contour.cumulants import at_delta, at_epsilon, cumulants, guess
 from privplan.contour.jumps import SplitNodes
 from privplan.contour.nodes import Nodes
 from privplan.contour.tilt import too_hard
@@ -28,15 +29,23 @@ if TYPE_CHECKING:
     from privplan.contour.cumulants import Cumulants
     from privplan.contour.loss import Loss
 
+Ladder = tuple[tuple[float, int, bool], ...]
+
 _FLOOR = 1e-280  # deltas below this are rounded up to it
 # (tolerance relative to delta, most nodes, split off the steps that touch the record)
-_LADDER = (
+_LADDER: Ladder = (
     (1e-9, 6_000, False),
     (1e-7, 8_000, True),
-    (1e-7, 60_000, False),
-    (1e-5, 60_000, True),
-    (1e-3, 200_000, True),
+    (1e-7, 20_000, False),
+    (1e-5, 12_000, True),
+    (1e-5, 60_000, False),
+    (1e-4, 20_000, True),
+    (1e-3, 40_000, True),
 )
+_COARSE: Ladder = ((1e-3, 4_000, False), (1e-3, 20_000, True), (1e-2, 20_000, True))
+_CHERNOFF_TRIES = 8
+_MOST_WALKS = 40
+_NEAR = 1.9  # in units of 1/t: nodes lose few digits so near
 
 
 class Curve(Protocol):
@@ -76,7 +85,11 @@ class Closed:
 
 
 def nodes_at(
-    here: Cumulants, epsilon: float, *, log_delta: float
+    here: Cumulants,
+    epsilon: float,
+    *,
+    log_delta: float,
+    ladder: Ladder = _LADDER,
 ) -> Nodes | SplitNodes:
     """Place nodes, at the best tolerance that few enough of them can reach.
 
@@ -84,7 +97,7 @@ def nodes_at(
         CannotCertifyError: No rung of the ladder works.
     """
     problem: CannotCertifyError | None = None
-    for tolerance, most, split in _LADDER:
+    for tolerance, most, split in ladder:
         kind = SplitNodes if split else Nodes
         try:
             return kind(
@@ -117,6 +130,24 @@ def delta_bracket(loss: Loss, epsilon: float) -> tuple[float, float]:
     return nodes_at(here, epsilon, log_delta=log_delta).bracket(epsilon)
 
 
+def log_delta_estimate(loss: Loss, epsilon: float) -> float:
+    """Estimate log delta(eps) in one direction, without bounds.
+
+    Raises:
+        CannotCertifyError: The composition is too hard for the contour.
+    """
+    exact = closed.delta(loss, epsilon)
+    if exact is not None:
+        return math.log(max(exact[1], 1e-300))
+    here = at_epsilon(loss, epsilon, guess(loss, -10.0))
+    log_delta = here.log_delta(epsilon)
+    if log_delta < -300:
+        return log_delta
+    nodes = nodes_at(here, epsilon, log_delta=min(log_delta, 0.0), ladder=_LADDER[:1])
+    value, _ = nodes.value(epsilon)
+    return math.log(value) if value > 0 else log_delta
+
+
 def epsilon_bracket(
     loss: Loss, delta: float, *, beyond: float = 0.0
 ) -> tuple[float, float]:
@@ -136,20 +167,55 @@ def epsilon_bracket(
     if closed.delta(loss, 0.0) is not None:
         curve: Curve = Closed(loss)
         return _bracket_root(curve, delta, _root_by_halving(curve, loss, delta))
-    here = at_delta(loss, log_delta, guess(loss, log_delta))
-    if beyond and here.log_chernoff(beyond) < log_delta - 1e-6:
+    if beyond and _is_dominated(loss, beyond, log_delta):
         return 0.0, beyond
+    curve, root = _solve(loss, delta)
+    return _bracket_root(curve, delta, root)
+
+
+def _solve(loss: Loss, delta: float) -> tuple[Curve, float]:
+    """Return nodes near the epsilon of a delta, and their estimate of it."""
+    log_delta = math.log(delta)
+    here = at_delta(loss, log_delta, guess(loss, log_delta))
     start = max(here.epsilon, 0.0)
     if here.epsilon < 0:
         here = at_epsilon(loss, 0.0, here.t)
-    for _ in range(6):
-        curve = nodes_at(here, start, log_delta=min(here.log_delta(start), log_delta))
-        root = _newton_root(curve.value, start, delta, most=2.0 / here.t)
-        if abs(root - start) * here.t < 1.9:
-            return _bracket_root(curve, delta, root)
+    with suppress(CannotCertifyError):
+        curve, root = _root_near(here, start, delta, _LADDER[:1])
+        if abs(root - start) * here.t < _NEAR:
+            return curve, root
         start = root
+    for _ in range(_MOST_WALKS):  # the first estimate was poor: walk, coarsely
         here = at_epsilon(loss, start, here.t)
-    raise too_hard("its epsilon was not found")
+        _, root = _root_near(here, start, delta, _COARSE)
+        moved, start = abs(root - start), root
+        if moved * here.t < _NEAR:
+            break
+    here = at_epsilon(loss, start, here.t)
+    return _root_near(here, start, delta, _LADDER)
+
+
+def _root_near(
+    here: Cumulants, start: float, delta: float, ladder: Ladder
+) -> tuple[Curve, float]:
+    """Place nodes at `start` and solve on them, not moving far beyond their use."""
+    size = min(here.log_delta(start), math.log(delta))
+    curve = nodes_at(here, start, log_delta=size, ladder=ladder)
+    most = 1.3 * _NEAR / here.t
+    return curve, _newton_root(curve.value, start, delta, most=most)
+
+
+def _is_dominated(loss: Loss, epsilon: float, log_delta: float) -> bool:
+    """Return whether Chernoff's bound at some t shows delta(eps) <= delta."""
+    t = guess(loss, log_delta)
+    for _ in range(_CHERNOFF_TRIES):
+        try:
+            if cumulants(loss, t).log_chernoff(epsilon) < log_delta - 1e-6:
+                return True
+        except CannotCertifyError:
+            return False
+        t *= 2
+    return False
 
 
 def _newton_root(

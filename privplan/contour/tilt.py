@@ -30,7 +30,6 @@ from privplan.errors import CannotCertifyError
 
 if TYPE_CHECKING:
     from privplan.contour.arrays import Complex, Reals
-
     from privplan.contour.loss import Sampled
 
 
@@ -45,7 +44,7 @@ def log_ratio(y: Reals, step: Sampled) -> Reals:
     """Return r(y) = log(1 - q + q e^w), relatively accurate even for tiny q."""
     w = (y - 0.5 / step.s) / step.s
     big = 300.0  # e^300 is finite, and q e^300 dwarfs 1
-    ratio = np.log1p(step.q * np.expm1(np.minimum(w, big)))
+    ratio: Reals = np.log1p(step.q * np.expm1(np.minimum(w, big)))
     if w[-1] > big:
         ratio = ratio + np.maximum(w - big, 0.0)
     return ratio

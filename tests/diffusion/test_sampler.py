@@ -185,3 +185,29 @@ def test_progress_counts_every_step_to_the_end():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ParameterError):
         SamplerConfig(**wrong)
+
+
+def test_the_2m_solver_extrapolates_to_the_middle_of_the_step():
+    """For an estimate linear in ln sigma, D_i is its value half-way, at sqrt(s s').
+
+    Uneven steps tell 1/(2 r) from r/2; even ones do not.
+    """
+
+    def logarithm(x, sigma, labels):
+        return sigma.log()[:, None, None, None] * torch.ones_like(x)
+
+    seen = []
+
+    def watched(x, sigma, labels):
+        seen.append(x)
+        return logarithm(x, sigma, labels)
+
+    config = SamplerConfig(
+        method="dpm-solver-2m", steps=3, sigma_min=0.1, sigma_max=4.0, rho=1.0
+    )
+    _draw(config, watched, LABELS[:1])
+    a, b, c, _ = karras_grid(steps=3, sigma_min=0.1, sigma_max=4.0, rho=1.0).tolist()
+    first = b / a * seen[0] + (1 - b / a) * np.log(a)
+    torch.testing.assert_close(seen[1], first)
+    second = c / b * first + (1 - c / b) * np.log(np.sqrt(b * c))
+    torch.testing.assert_close(seen[2], second)

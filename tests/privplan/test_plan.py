@@ -123,5 +123,5 @@ def test_a_synthetic_phase_changes_no_digit_of_epsilon(staged_plan):
 
 
 def test_the_intervals_of_a_plan_are_those_of_its_stages(staged_plan):
-    assert staged_plan.intervals(Source.PRIVATE) == ((0.1, 4.0),)
-    assert staged_plan.intervals(Source.SYNTHETIC) == ((4.0, 10.0), (0.02, 0.1))
+    assert staged_plan.intervals(Source.PRIVATE) == ((0.2, 4.0),)
+    assert staged_plan.intervals(Source.SYNTHETIC) == ((4.0, 10.0), (0.02, 0.2))

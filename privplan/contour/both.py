@@ -1,0 +1,119 @@
+"""Both directions of add-or-remove-one, and what holds where the contour declines."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from privplan.contour import capped, closed, solve
+from privplan.contour.loss import Direction, Loss, from_phases
+from privplan.errors import CannotCertifyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from privplan.events import Phase
+
+_MOST_GAUSSIAN = 1e12  # mu^2 beyond it: an epsilon of 10^12 protects nobody
+
+
+def epsilon(
+    found: Sequence[Phase], delta: float, *, sensitivity: float = 1.0
+) -> tuple[float, float]:
+    """Bound epsilon, the larger of the two directions.
+
+    Raises:
+        CannotCertifyError: The composition is too hard for the contour.
+    """
+    remove = _loss(found, Direction.REMOVE, sensitivity)
+    low, high = solve.epsilon_bracket(remove, delta)
+    if not remove.sampled:
+        return low, high
+    add = _loss(found, Direction.ADD, sensitivity)
+    other_low, other_high = solve.epsilon_bracket(add, delta, beyond=low)
+    return max(low, other_low), max(high, other_high)
+
+
+def delta(
+    found: Sequence[Phase], epsilon: float, *, sensitivity: float = 1.0
+) -> tuple[float, float]:
+    """Bound delta, the larger of the two directions.
+
+    Raises:
+        CannotCertifyError: The composition is too hard for the contour.
+    """
+    remove = _loss(found, Direction.REMOVE, sensitivity)
+    low, high = solve.delta_bracket(remove, epsilon)
+    if not remove.sampled:
+        return low, high
+    add = _loss(found, Direction.ADD, sensitivity)
+    other_low, other_high = solve.delta_bracket(add, epsilon)
+    return max(low, other_low), max(high, other_high)
+
+
+def estimate(found: Sequence[Phase], epsilon: float) -> float:
+    """Return log delta at an epsilon, estimated: for searches, never for a claim.
+
+    Raises:
+        CannotCertifyError: The composition is too hard for the contour.
+    """
+    remove = _loss(found, Direction.REMOVE, 1.0)
+    return solve.log_delta_estimate(remove, epsilon)
+
+
+def resemblance(found: Sequence[Phase]) -> float:
+    """Return mu^2 of the Gaussian that resembles the loss; a start for searches."""
+    return from_phases(found, Direction.REMOVE).clt()
+
+
+def is_closed(found: Sequence[Phase]) -> bool:
+    """Return whether these phases have a closed form."""
+    return closed.delta(_loss(found, Direction.REMOVE, 1.0), 1.0) is not None
+
+
+def epsilon_upper(
+    found: Sequence[Phase], delta: float, *, sensitivity: float = 1.0
+) -> float:
+    """Bound epsilon from above, always: the best of two bounds that both hold.
+
+    One is Chernoff's. The other takes every record to be in every batch, since
+    sampling only ever helps, and adds up pure queries.
+    """
+    remove, add = (
+        from_phases(found, direction, sensitivity=sensitivity)
+        for direction in (Direction.REMOVE, Direction.ADD)
+    )
+    loss, pure = _unamplified(remove)
+    if not loss.gaussian < _MOST_GAUSSIAN:
+        return math.inf
+    plain = pure + solve.epsilon_bracket(loss, delta)[1]
+    both = max(capped.epsilon_upper(part, delta) for part in (remove, add))
+    return min(plain, both)
+
+
+def delta_upper(
+    found: Sequence[Phase], epsilon: float, *, sensitivity: float = 1.0
+) -> float:
+    """Bound delta from above as if every record were in every batch."""
+    loss, pure = _unamplified(
+        from_phases(found, Direction.REMOVE, sensitivity=sensitivity)
+    )
+    if not (loss.gaussian < _MOST_GAUSSIAN and pure <= epsilon):
+        return 1.0
+    return solve.delta_bracket(loss, epsilon - pure)[1]
+
+
+def _unamplified(loss: Loss) -> tuple[Loss, float]:
+    total = loss.gaussian + math.fsum(step.n / step.s**2 for step in loss.sampled)
+    pure = math.fsum(query.n * query.epsilon for query in loss.pure)
+    return Loss(total * (1 + 1e-12), (), (), loss.direction), pure * (1 + 1e-12)
+
+
+def _loss(found: Sequence[Phase], direction: Direction, sensitivity: float) -> Loss:
+    loss = from_phases(found, direction, sensitivity=sensitivity)
+    if not loss.gaussian < _MOST_GAUSSIAN:
+        raise CannotCertifyError(
+            "one query has almost no noise",
+            hint="give every query a noise multiplier of at least 1e-6",
+        )
+    return loss
