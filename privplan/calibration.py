@@ -14,9 +14,9 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from privplan import canonical, events
+from privplan import accounting, canonical, events
 from privplan.budget import Adjacency
-from privplan.errors import CannotCertifyError
+from privplan.errors import CannotCertifyError, InfeasibleBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,6 @@ def noise_multiplier(make: Callable[[float], Event], *, budget: PrivacyBudget) -
         >>> noise_multiplier(lambda z: GaussianEvent(noise_multiplier=z), budget=budget)
         3.73064
     """
-
     low, high = math.log(_LEAST_NOISE), math.log(_MOST_NOISE)
     for x in _roots(lambda x: make(math.exp(x)), budget, low, high):
         found = canonical.round_up(math.exp(x), _DIGITS)
@@ -89,7 +88,6 @@ def sample_rate(make: Callable[[float], Event], *, budget: PrivacyBudget) -> flo
         >>> sample_rate(make, budget=budget)
         0.0373146
     """
-
     high = -math.log(_LEAST_RATE)
     for x in _roots(lambda x: make(math.exp(-x)), budget, 0.0, high):
         found = canonical.round_down(math.exp(-x), _DIGITS)
