@@ -121,7 +121,10 @@ def _prepare(plan: Plan, folder: Path, *, resume: bool) -> None:
 
 
 def _go(run: Run) -> bool:
-    for phase in run.plan.phases[_take_up(run) :]:
+    first = _take_up(run)
+    if first == len(run.plan.phases) and (run.folder / checkpoint.MODEL_NAME).exists():
+        return True
+    for phase in run.plan.phases[first:]:
         if not carry_out(run, phase):
             return False
         following = run.plan.phases[run.plan.phases.index(phase) + 1 :]

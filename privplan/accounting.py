@@ -84,7 +84,7 @@ def epsilon(
         >>> step = PoissonSampledGaussianEvent(sample_rate=0.02, noise_multiplier=1.1)
         >>> found = epsilon(SelfComposedEvent(event=step, count=1000), delta=1e-5)
         >>> round(found.lower, 6), round(found.upper, 6), found.method
-        (2.393827, 2.393827, 'contour')
+        (3.250074, 3.250074, 'contour')
     """
     checks.probability(delta=delta)
     found = phases(event)

@@ -86,7 +86,7 @@ def sample_rate(make: Callable[[float], Event], *, budget: PrivacyBudget) -> flo
         >>> def make(rate):
         ...     return PoissonSampledGaussianEvent(sample_rate=rate, noise_multiplier=1)
         >>> sample_rate(make, budget=budget)
-        0.0373146
+        0.0480426
     """
     high = -math.log(_LEAST_RATE)
     for x in _roots(lambda x: make(math.exp(-x)), budget, 0.0, high):

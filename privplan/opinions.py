@@ -34,17 +34,15 @@ from privplan import checks, events
 from privplan.errors import CannotCertifyError
 from privplan.events import Event, Phase
 
-_COARSE_GRID = 1e-3
-_FINE_GRID = 1e-4
-_FINE_STEPS = 20_000
-_FLOAT_ERROR = 2.0**-53  # of delta, per step
-_TEN_TIMES = 10  # the allowance made for it, as a multiple
-_LEAST_DELTA = 100  # the least delta asked about, as a multiple
-_PRV_ERROR = 0.01
 PLD = "PLD by dp-accounting"
 LARGEST_EPSILON = 300.0  # beyond it, a grid of losses does not fit in memory
+_COARSE_GRID, _FINE_GRID = 1e-3, 1e-4
+_FINE_STEPS = 20_000
+_NOISE = 2.0**-53  # of delta, per step, in a float64 spectrum
+_ALLOWANCE, _LEAST_DELTA = 10, 100  # as multiples of it
+_PRV_ERROR = 0.01
 _PRV_MOST_STEPS = 20_000
-_NO_COST = (0.0, 0.0)
+_FAILURES = (OverflowError, ValueError, MemoryError, RuntimeError, TypeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ class Opinion:
         version: As installed.
         method: How it counts, and with which resolution.
         lower: 0 where the library offers no lower end that holds.
-        upper: Upper end.
+        upper: Upper end; infinite where it offers none.
     """
 
     name: str
@@ -83,41 +81,51 @@ def second_opinions(event: Event, *, delta: float) -> tuple[Opinion, ...]:
         >>> second_opinions(events.NoOpEvent(), delta=1e-5)[0].upper
         0.0
     """
-    checks.probability(delta=delta)
+    skipped = left_out(event, delta=delta)
     found = events.phases(event)
-    if any(isinstance(phase.event, events.NonPrivateEvent) for phase in found):
-        return ()
-    asked = (_dp_accounting(found, delta), _prv_accountant(found, delta))
-    return tuple(opinion for opinion in asked if opinion is not None)
+    asked = []
+    for name, ask in (("dp-accounting", pld_bracket), ("prv-accountant", _prv)):
+        if name in skipped:
+            continue
+        try:
+            lower, upper = ask(found, delta) if found else (0.0, 0.0)
+        except _FAILURES:
+            continue
+        if 0 <= lower <= upper < math.inf:
+            method = "PLD" if ask is pld_bracket else "PRV"
+            asked.append(_opinion(name, method, lower, upper))
+    return tuple(asked)
 
 
 def left_out(event: Event, *, delta: float) -> dict[str, str]:
     """Say which libraries `second_opinions` does not ask about an event, and why.
 
+    Raises:
+        ParameterError: `delta` is not between 0 and 1.
+
     Example:
-        >>> step = events.LaplaceEvent(noise_multiplier=3.0)
-        >>> left_out(step, delta=1e-5)
-        {'prv-accountant': 'its Laplace and pure queries are not used here'}
+        >>> left_out(events.LaplaceEvent(noise_multiplier=3.0), delta=1e-5)
+        {'prv-accountant': 'it is asked about Gaussian queries only'}
     """
     checks.probability(delta=delta)
     found = events.phases(event)
     if any(isinstance(phase.event, events.NonPrivateEvent) for phase in found):
         return dict.fromkeys(("dp-accounting", "prv-accountant"), "nothing to bound")
-    reasons: dict[str, str] = {}
+    reasons = {}
     steps = sum(phase.count for phase in found)
-    if not delta > _LEAST_DELTA * steps * _FLOAT_ERROR:
-        reasons["dp-accounting"] = (
-            f"delta {delta:g} over {steps:,} steps is near its rounding noise"
-        )
+    if not delta > _LEAST_DELTA * _NOISE * steps:
+        reasons["dp-accounting"] = f"{delta:g} is near its rounding noise"
     gaussian = events.GaussianEvent | events.PoissonSampledGaussianEvent
     if not all(isinstance(phase.event, gaussian) for phase in found):
-        reasons["prv-accountant"] = "its Laplace and pure queries are not used here"
+        reasons["prv-accountant"] = "it is asked about Gaussian queries only"
     elif steps > _PRV_MOST_STEPS:
-        reasons["prv-accountant"] = f"it is too slow for more than {_PRV_MOST_STEPS:,}"
+        reasons["prv-accountant"] = f"{steps:,} steps take it too long"
     return reasons
 
 
-def agree(lower: float, upper: float, others: Sequence[Opinion]) -> bool:
+def agree(
+    bracket_lower: float, bracket_upper: float, opinions: Sequence[Opinion]
+) -> bool:
     """Return whether our bracket and all opinions have a point in common.
 
     Example:
@@ -125,8 +133,8 @@ def agree(lower: float, upper: float, others: Sequence[Opinion]) -> bool:
         >>> agree(1.0, 1.0, [one]), agree(1.2, 1.2, [one])
         (True, False)
     """
-    highest = max([lower, *(other.lower for other in others)])
-    lowest = min([upper, *(other.upper for other in others)])
+    highest = max([bracket_lower, *(other.lower for other in opinions)])
+    lowest = min([bracket_upper, *(other.upper for other in opinions)])
     return bool(highest <= lowest * (1 + 1e-9))
 
 
@@ -137,47 +145,40 @@ def rdp(event: Event, *, delta: float) -> Opinion:
         ParameterError: `delta` is not between 0 and 1.
     """
     checks.probability(delta=delta)
+    method = "RDP, for comparison"
     with _quiet():
+        import dp_accounting  # noqa: PLC0415 - slow import
         from dp_accounting.rdp import RdpAccountant  # noqa: PLC0415 - slow import
 
         accountant = RdpAccountant()
-        for phase in events.phases(event):
-            accountant.compose(_foreign(phase), phase.count)
-        upper = float(accountant.get_epsilon(delta))
-    return Opinion(
-        name="dp-accounting",
-        version=metadata.version("dp-accounting"),
-        method="RDP, for comparison",
-        lower=0.0,
-        upper=upper,
-    )
+        try:
+            for phase in events.phases(event):
+                accountant.compose(_foreign(phase), phase.count)
+            upper = float(accountant.get_epsilon(delta))
+        except dp_accounting.UnsupportedEventError:
+            upper, method = math.inf, "RDP cannot count this event"
+    return _opinion("dp-accounting", method, 0.0, upper)
 
 
 def pld(found: Sequence[Phase], *, delta: float) -> Opinion:
     """Count by dp-accounting's loss distributions; infinite where they are no use."""
     try:
         lower, upper = pld_bracket(found, delta)
-    except (CannotCertifyError, OverflowError, ValueError, MemoryError):
+    except (CannotCertifyError, *_FAILURES):
         lower, upper = 0.0, math.inf
-    return Opinion(
-        name=PLD,
-        version=metadata.version("dp-accounting"),
-        method="PLD",
-        lower=lower,
-        upper=upper,
-    )
+    return _opinion(PLD, "PLD", lower, upper)
 
 
 def pld_delta(found: Sequence[Phase], *, epsilon: float) -> float | None:
     """Return an upper bound on delta by loss distributions; None if it is noise."""
-    noise = sum(phase.count for phase in found) * _FLOAT_ERROR
+    noise = _NOISE * sum(phase.count for phase in found)
     try:
         with _quiet():
             total = _composed(found, _COARSE_GRID, pessimistic=True)
             answer = float(total.get_delta_for_epsilon(epsilon))
-    except (OverflowError, ValueError, MemoryError):
+    except _FAILURES:
         return None
-    return answer + _TEN_TIMES * noise if answer > _LEAST_DELTA * noise else None
+    return answer + _ALLOWANCE * noise if answer > _LEAST_DELTA * noise else None
 
 
 def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
@@ -190,112 +191,72 @@ def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
         CannotCertifyError: delta is too near the rounding noise of the library's FFT.
     """
     steps = sum(phase.count for phase in found)
-    noise = steps * _FLOAT_ERROR
-    if not delta > _LEAST_DELTA * noise:
+    if not delta > _LEAST_DELTA * _NOISE * steps:
         raise CannotCertifyError(
             f"delta = {delta:g} over {steps:,} steps is near the rounding noise of "
             "loss distributions in float64",
             hint="use a larger delta or fewer steps",
         )
     grid = _FINE_GRID if steps <= _FINE_STEPS else _COARSE_GRID
+    allowance = _ALLOWANCE * _NOISE * steps
     with _quiet():
-        upper = _pld(found, delta - _TEN_TIMES * noise, grid, pessimistic=True)
-        lower = _pld(found, delta + _TEN_TIMES * noise, grid, pessimistic=False)
+        total = _composed(found, grid, pessimistic=True)
+        upper = float(total.get_epsilon_for_delta(delta - allowance))
+        total = _composed(found, grid, pessimistic=False)
+        lower = float(total.get_epsilon_for_delta(delta + allowance))
     return min(max(lower, 0.0), upper), upper
 
 
-def _pld(
-    found: Sequence[Phase], delta: float, grid: float, *, pessimistic: bool
-) -> float:
-    total = _composed(found, grid, pessimistic=pessimistic)
-    return float(total.get_epsilon_for_delta(delta))
+def _opinion(name: str, method: str, lower: float, upper: float) -> Opinion:
+    version = metadata.version("dp-accounting" if name == PLD else name)
+    return Opinion(name=name, version=version, method=method, lower=lower, upper=upper)
 
 
-def _composed(found: Sequence[Phase], grid: float, *, pessimistic: bool) -> Any:  # noqa: ANN401
-    from dp_accounting.pld import (  # noqa: PLC0415 - slow import
-        privacy_loss_distribution as loss,
-    )
+def _composed(found: Sequence[Phase], grid: float, *, pessimistic: bool) -> Any:  # noqa: ANN401 - the library has no types
+    from dp_accounting.pld import privacy_loss_distribution as loss  # noqa: PLC0415
 
     rounded = {
         "pessimistic_estimate": pessimistic,
         "value_discretization_interval": grid,
     }
-    total: Any = None
+    total: Any = loss.identity(grid)
     for phase in found:
         one: Any
         match phase.event:
             case events.GaussianEvent(noise_multiplier=noise):
                 one = loss.from_gaussian_mechanism(noise, **rounded)
-            case events.PoissonSampledGaussianEvent():
-                one = loss.from_gaussian_mechanism(
-                    phase.event.noise_multiplier,
-                    sampling_prob=phase.event.sample_rate,
-                    **rounded,
-                )
+            case events.PoissonSampledGaussianEvent(
+                sample_rate=rate, noise_multiplier=noise
+            ):
+                one = loss.from_gaussian_mechanism(noise, sampling_prob=rate, **rounded)
             case events.LaplaceEvent(noise_multiplier=noise):
                 one = loss.from_laplace_mechanism(noise, **rounded)
             case events.RandomizedResponseEvent(epsilon=epsilon):
-                one = loss.from_randomized_response(
-                    2 / (1 + math.exp(epsilon)), 2, **rounded
-                )
+                flip = 2 / (1 + math.exp(epsilon))
+                one = loss.from_randomized_response(flip, 2, **rounded)
             case events.NonPrivateEvent():
                 raise ValueError("no loss distribution is that bad")
-        many = one.self_compose(phase.count)
-        total = many if total is None else total.compose(many)
+        total = total.compose(one.self_compose(phase.count))
     return total
-
-
-def _dp_accounting(found: Sequence[Phase], delta: float) -> Opinion | None:
-    try:
-        lower, upper = pld_bracket(found, delta) if found else _NO_COST
-    except (CannotCertifyError, OverflowError, ValueError, MemoryError):
-        return None
-    return Opinion(
-        name="dp-accounting",
-        version=metadata.version("dp-accounting"),
-        method="PLD",
-        lower=lower,
-        upper=upper,
-    )
-
-
-def _prv_accountant(found: Sequence[Phase], delta: float) -> Opinion | None:
-    steps = sum(phase.count for phase in found)
-    if steps > _PRV_MOST_STEPS:
-        return None
-    try:
-        lower, upper = _prv(found, delta) if found else _NO_COST
-    except (ValueError, RuntimeError, OverflowError, MemoryError, TypeError):
-        return None
-    if not 0 <= lower <= upper < math.inf:
-        return None
-    return Opinion(
-        name="prv-accountant",
-        version=metadata.version("prv-accountant"),
-        method="PRV",
-        lower=lower,
-        upper=upper,
-    )
 
 
 def _prv(found: Sequence[Phase], delta: float) -> tuple[float, float]:
     with _quiet():
         import prv_accountant as prv  # noqa: PLC0415 - slow import
 
-        variables, counts = [], []
+        variables: list[Any] = []
         for phase in found:
             match phase.event:
-                case events.PoissonSampledGaussianEvent():
-                    variables.append(
-                        prv.PoissonSubsampledGaussianMechanism(
-                            phase.event.sample_rate, phase.event.noise_multiplier
-                        )
-                    )
+                case events.PoissonSampledGaussianEvent(
+                    sample_rate=rate, noise_multiplier=noise
+                ):
+                    one = prv.PoissonSubsampledGaussianMechanism(rate, noise)
                 case events.GaussianEvent(noise_multiplier=noise):
-                    variables.append(prv.GaussianMechanism(noise))
+                    one = prv.GaussianMechanism(noise)
                 case _:
                     raise TypeError("not asked about this event")
-            counts.append(phase.count)
+            variables.append(one)
+        counts = [phase.count for phase in found]
         accountant = prv.PRVAccountant(
             prvs=variables,
             eps_error=_PRV_ERROR,
@@ -312,15 +273,14 @@ def _foreign(phase: Phase) -> Any:  # noqa: ANN401 - the library has no types
     match phase.event:
         case events.GaussianEvent(noise_multiplier=noise):
             return dp_accounting.GaussianDpEvent(noise)
-        case events.PoissonSampledGaussianEvent():
-            inner = dp_accounting.GaussianDpEvent(phase.event.noise_multiplier)
+        case events.PoissonSampledGaussianEvent(noise_multiplier=noise):
+            inner = dp_accounting.GaussianDpEvent(noise)
             return dp_accounting.PoissonSampledDpEvent(phase.event.sample_rate, inner)
         case events.LaplaceEvent(noise_multiplier=noise):
             return dp_accounting.LaplaceDpEvent(noise)
         case events.RandomizedResponseEvent(epsilon=epsilon):
-            return dp_accounting.RandomizedResponseDpEvent(
-                2 / (1 + math.exp(epsilon)), 2
-            )
+            flip = 2 / (1 + math.exp(epsilon))
+            return dp_accounting.RandomizedResponseDpEvent(flip, 2)
         case events.NonPrivateEvent():
             return dp_accounting.NonPrivateDpEvent()
 

@@ -89,7 +89,7 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
 
     Example:
         >>> round(gaussian_mu(1.0, 1e-5), 9)
-        0.268050992
+        0.268051123
     """
     low, high = 1e-12, 1.0
     while gaussian(high, epsilon)[0] < delta:
