@@ -219,7 +219,7 @@ def _composed(found: Sequence[Phase], grid: float, *, pessimistic: bool) -> Any:
         "pessimistic_estimate": pessimistic,
         "value_discretization_interval": grid,
     }
-    total: Any = loss.identity(grid)
+    total: Any = None
     for phase in found:
         one: Any
         match phase.event:
@@ -236,7 +236,8 @@ def _composed(found: Sequence[Phase], grid: float, *, pessimistic: bool) -> Any:
                 one = loss.from_randomized_response(flip, 2, **rounded)
             case events.NonPrivateEvent():
                 raise ValueError("no loss distribution is that bad")
-        total = total.compose(one.self_compose(phase.count))
+        many = one.self_compose(phase.count)
+        total = many if total is None else total.compose(many)
     return total
 
 

@@ -99,7 +99,7 @@ def guess(loss: Loss, log_delta: float) -> float:
     """Return a first t, from the Gaussian that resembles the loss."""
     t = math.sqrt(2 * max(-log_delta, 1.0) / max(loss.clt(), 1e-280))
     for step in loss.sampled:  # stay out of the region where k explodes
-        if loss.direction is Direction.REMOVE:
+        if loss.direction is Direction.REMOVE and step.cap == math.inf:
             t = min(t, 2 + 2 * step.s**2 * math.log(1 / step.q))
     return t
 

@@ -13,8 +13,8 @@ phi there proves nothing about the gaps between samples. Two facts do:
    which grows with u: so the bound at U holds beyond U too.
 
 For a Gaussian shape that costs a factor 1.6 in U; nothing is assumed. The density is
-f = p / r'(y); log f has at most three critical points (a line meets a sigmoid at most
-three times) and a bounded second derivative, which bounds what a grid can miss.
+f = p / r'(y); log f has few critical points (a line meets a sigmoid at most three
+times) and a bounded second derivative, which bounds what a grid can miss.
 
 Source: the multiples inequality is classical, e.g. Feller vol. II, XV.1, problem 7.
 """
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from privplan.contour.tilt import log_ratio
+from privplan.contour.tilt import log_kept, log_ratio
 
 if TYPE_CHECKING:
     from privplan.contour.arrays import Reals
@@ -50,7 +50,7 @@ class Decay:
         capped = np.minimum(density, caps[:, None])
         ends = capped[:, 0] + capped[:, -1]
         variation = np.abs(np.diff(capped, axis=1)).sum(axis=1) + ends
-        # Up to three extrema may lie between grid points, each off by the blur.
+        # A few extrema may lie between grid points, each off by at most the blur.
         self._variation = variation + 6 * math.expm1(blur) * caps
         under = np.minimum(capped[:, 1:], capped[:, :-1]) @ rise
         self._excess = np.maximum(1 - under * math.exp(-blur), 1e-15)
@@ -72,12 +72,17 @@ class Decay:
 def _density(tilted: TiltedStep) -> tuple[Reals, Reals, float]:
     """Return the density of the loss on a grid, the loss steps, and the log blur."""
     step = tilted.step
-    y = np.linspace(tilted.y[0], tilted.y[-1], _POINTS)
+    capped = step.cap < math.inf
+    points = max(_POINTS, tilted.y.size) if capped else _POINTS
+    y = np.linspace(tilted.y[0], tilted.y[-1], points)
     ratio = log_ratio(y, step)
     log_weight = tilted.power * ratio - 0.5 * y * y - tilted.log_mgf
+    if capped:
+        log_weight += log_kept(y, step)
     w = (y - 0.5 / step.s) / step.s
     log_slope = w + math.log(step.q / step.s) - ratio
     density = np.exp(log_weight - log_slope) / _SQRT_2PI
     gap = float(y[1] - y[0])
-    bend = 1 + (abs(tilted.power) + 1) / (4 * step.s**2)
+    # A capped density is nothing where the cap has taken e^-33 of it.
+    bend = 1 + (abs(tilted.power) + 1) / (4 * step.s**2) + 33.0 / step.soft**2
     return density, np.diff(ratio), bend * gap * gap / 8

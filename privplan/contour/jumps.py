@@ -39,7 +39,13 @@ from privplan.contour.nodes import (
     log1p_parts,
     sum_error,
 )
-from privplan.contour.tilt import ROUNDING, first_spacing, log_ratio, too_hard
+from privplan.contour.tilt import (
+    ROUNDING,
+    first_spacing,
+    log_kept,
+    log_ratio,
+    too_hard,
+)
 
 if TYPE_CHECKING:
     from privplan.contour.arrays import Reals
@@ -165,10 +171,13 @@ def variations(tilted: TiltedStep, ramp: Ramp) -> tuple[float, float]:
     w = (y - 0.5 / step.s) / step.s
     log_slope = w + math.log(step.q / step.s) - ratio
     log_weight = tilted.power * ratio - 0.5 * y * y - tilted.log_mgf + log_share
+    kept = log_kept(y, step)
+    log_weight += kept
     density = np.exp(log_weight - log_slope) / math.sqrt(2 * math.pi)
     chance = np.exp(w + math.log(step.q) - ratio)
     ramp_slope = np.exp(-0.5 * x * x - log_share) / math.sqrt(2 * math.pi)
     bend = ramp_slope / ramp.width - y + ((tilted.power + 1) * chance - 1) / step.s
+    bend += kept / step.soft
     derivative = density * bend * np.exp(-log_slope)
     first, second = (
         float(np.abs(np.diff(f)).sum() + abs(f[0]) + abs(f[-1]))

@@ -45,11 +45,16 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Steps of a Poisson-sampled Gaussian: rate q in (0, 1), noise s, count n."""
+    """Steps of a Poisson-sampled Gaussian: rate q in (0, 1), noise s, count n.
+
+    A finite `cap` leaves out outputs beyond it, over a width `soft` (`cap.py`).
+    """
 
     q: float
     s: float
     n: int
+    cap: float = math.inf
+    soft: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

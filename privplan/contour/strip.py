@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from privplan.contour.tilt import log_kept
+
 if TYPE_CHECKING:
     from privplan.contour.tilt import TiltedStep
 
@@ -45,7 +47,7 @@ def strip_error(
         The logarithm of the bound, relative to M(t), and the spacing that would do.
     """
     step, h = tilted.step, tilted.spacing
-    width = min(math.pi * step.s * 0.95, 2 * math.pi / h)
+    width = min(math.pi * step.s * 0.95, 2 * math.pi / h, 1.5 * step.soft)
     strip = (_SHARES * width)[:, None]
     angle = strip / step.s
     w = np.minimum((tilted.y - 0.5 / step.s) / step.s, 300.0)
@@ -55,6 +57,8 @@ def strip_error(
     at_axis = np.log1p(step.q * np.expm1(w))
     growth = 0.5 * np.log(real * real + imag * imag) - at_axis
     exponent = tilted.power * growth + highest * np.arctan2(imag, real)
+    if step.cap < math.inf:
+        exponent -= log_kept(tilted.y, step) * (1 - np.cos(strip / step.soft))
     top = exponent.max(axis=1)
     line = np.exp(exponent - top[:, None]) @ tilted.weight
     height = _SHARES * width

@@ -52,13 +52,21 @@ def log_ratio(y: Reals, step: Sampled) -> Reals:
 
 def first_spacing(step: Sampled) -> float:
     """Return a node spacing that is fine enough for the real axis."""
-    return min(0.5, 0.33 * step.s)
+    return min(0.5, 0.33 * step.s, 0.25 * step.soft)
+
+
+def log_kept(y: Reals, step: Sampled) -> Reals:
+    """Return log of the share of an output that the cap leaves: -e^((y-cap)/soft)."""
+    return np.asarray(-np.exp(np.minimum((y - step.cap) / step.soft, 60.0)))
 
 
 def span(step: Sampled, direction: Direction, t: float) -> tuple[float, float]:
     """Return a range of y outside which the tilted weight is below 1e-18."""
     if direction is Direction.REMOVE:
-        return -_REACH, (t + 1) / step.s + _REACH
+        top = (t + 1) / step.s + _REACH
+        if step.cap < math.inf:
+            top = min(top, step.cap + step.soft * math.log(100 + 2 * t * step.cap))
+        return -_REACH, top
     return -t / step.s - _REACH, _REACH
 
 
@@ -111,12 +119,15 @@ class TiltedStep:
         exponent = self.power * ratio
         square = 0.5 * y * y
         total = exponent - square
+        kept = log_kept(y, step) if step.cap < math.inf else None
+        if kept is not None:
+            total += kept
         peak = int(total.argmax())
         top = float(total[peak])
         weight = np.exp(total - top)
         mass = float(weight.sum())
         self.grain = 8.0 + abs(float(exponent[peak])) + float(square[peak])
-        self._set_log_mgf(top, mass, exponent, square)
+        self._set_log_mgf(top, mass, exponent, square, kept)
         keep = np.flatnonzero(weight > _DUST)
         part = slice(int(keep[0]), int(keep[-1]) + 1)
         weight = weight[part] / mass
@@ -131,14 +142,22 @@ class TiltedStep:
         self.y, self.weight = y[part], weight
 
     def _set_log_mgf(
-        self, top: float, mass: float, exponent: Reals, square: Reals
+        self,
+        top: float,
+        mass: float,
+        exponent: Reals,
+        square: Reals,
+        kept: Reals | None,
     ) -> None:
         unit = self.spacing / _SQRT_2PI
         self.log_mgf = top + math.log(mass * unit)
         self.log_mgf_error = ROUNDING * (self.grain + 4 * abs(top) + 4)
         if abs(self.log_mgf) < 0.3 and float(exponent.max()) < 700:
             # Near 1, sum M - 1 itself, over the full range so that N sums to 1.
-            excess = np.exp(-square) * np.expm1(exponent) * unit
+            excess = np.expm1(exponent)
+            if kept is not None:
+                excess = excess * np.exp(kept) + np.expm1(kept)
+            excess *= np.exp(-square) * unit
             self.log_mgf = math.log1p(float(excess.sum()))
             size = float(np.abs(excess).sum())
             self.log_mgf_error = ROUNDING * size * (2 * self.grain + 4)
@@ -189,7 +208,10 @@ def log_mgf_many(step: Sampled, direction: Direction, ts: Reals) -> Reals:
         raise too_hard(f"one step needs {(high - low) / spacing:.3g} nodes")
     y = np.arange(low, high + spacing, spacing)
     power = ts + 1 if direction is Direction.REMOVE else -ts
-    total = power[:, None] * log_ratio(y, step) - 0.5 * y * y
+    bell = -0.5 * y * y
+    if step.cap < math.inf:
+        bell += log_kept(y, step)
+    total = power[:, None] * log_ratio(y, step) + bell
     top = total.max(axis=1)
     mass = np.exp(total - top[:, None]).sum(axis=1)
     found: Reals = top + np.log(mass * (spacing / _SQRT_2PI))
