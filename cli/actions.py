@@ -72,7 +72,13 @@ def _grey_28(records: int) -> DeclaredData:
 
 
 def run_training(
-    plan: Plan, data: str, folder: Path, *, resume: bool, options: RunOptions
+    plan: Plan,
+    data: str,
+    folder: Path,
+    *,
+    resume: bool,
+    options: RunOptions,
+    image_size: int | None = None,
 ) -> bool:
     """Carry out a plan; return whether it finished.
 
@@ -82,8 +88,7 @@ def run_training(
     from diffusion.data import load_private  # noqa: PLC0415
     from diffusion.run import train  # noqa: PLC0415
 
-    size = None
-    images = load_private(data, image_size=size, classes=plan.data.classes)
+    images = load_private(data, image_size=image_size, classes=plan.data.classes)
     interrupt = Interrupt()
     with LiveView(plan, interrupt).shown() as view:
         return train(
@@ -115,12 +120,16 @@ def draw_samples(plan: Plan, folder: Path, request: SampleRequest) -> tuple[Path
     return sampling.write(samples, folder, classes=plan.data.classes)
 
 
-def evaluate_public(plan: Plan, folder: Path, data: str) -> Scores:
+def evaluate_public(
+    plan: Plan, folder: Path, data: str, image_size: int | None = None
+) -> Scores:
     """Score the samples of a run on public held-out images; keep the result."""
     from diffusion import evaluate, sampling  # noqa: PLC0415
     from diffusion.data import load_public  # noqa: PLC0415
 
-    held_out = load_public(data, split="test", classes=plan.data.classes)
+    held_out = load_public(
+        data, split="test", image_size=image_size, classes=plan.data.classes
+    )
     scores = evaluate.evaluate(sampling.read(folder), held_out)
     decimals = {n: canonical.decimal_text(v) for n, v in as_numbers(scores).items()}
     text = canonical.canonical_bytes(
@@ -130,12 +139,16 @@ def evaluate_public(plan: Plan, folder: Path, data: str) -> Scores:
     return scores
 
 
-def evaluate_locally(plan: Plan, folder: Path, data: str) -> Scores:
+def evaluate_locally(
+    plan: Plan, folder: Path, data: str, image_size: int | None = None
+) -> Scores:
     """Score the samples on private images, for the screen of the data holder only."""
     from diffusion import evaluate, sampling  # noqa: PLC0415
     from diffusion.data import load_private  # noqa: PLC0415
 
-    held_out = load_private(data, split="test", classes=plan.data.classes)
+    held_out = load_private(
+        data, split="test", image_size=image_size, classes=plan.data.classes
+    )
     local = evaluate.evaluate_locally(sampling.read(folder), held_out)
     return local.show_to_the_data_holder()
 

@@ -103,6 +103,7 @@ def train(
     ] = None,
     *,
     data: Data = None,
+    image_size: ImageSize = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<plan>.")
     ] = None,
@@ -137,7 +138,12 @@ def train(
         allow_code_change=allow_code_change,
     )
     finished = actions.run_training(
-        made, actions.data_of(made, data), folder, resume=resume, options=options
+        made,
+        actions.data_of(made, data),
+        folder,
+        resume=resume,
+        options=options,
+        image_size=image_size,
     )
     render.training(made, folder, data, finished=finished, as_json=as_json)
     raise typer.Exit(0 if finished else 1)
@@ -183,6 +189,7 @@ def sample(
 def evaluate(
     run: RunFolder = None,
     data: Data = None,
+    image_size: ImageSize = None,
     public: Annotated[
         bool,
         typer.Option(
@@ -205,7 +212,7 @@ def evaluate(
     source = actions.data_of(made, data)
     exported = public or source == "digits"
     score = actions.evaluate_public if exported else actions.evaluate_locally
-    scores = score(made, folder, source)
+    scores = score(made, folder, source, image_size)
     render.scores(actions.as_numbers(scores), local=not exported, as_json=as_json)
 
 
