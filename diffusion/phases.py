@@ -1,6 +1,8 @@
 """Carrying out one phase of a plan, step by step, with checkpoints in between."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from diffusion.randomness import RandomSource
 from diffusion.synthetic_pool import SyntheticPool
 from diffusion.trainer import Learner, private_step, synthetic_step
 from diffusion.watching import RunOptions, Watcher
+from privplan.errors import PrivplanError, StepFailedError
 from privplan.plan import Plan, PlanPhase, PrivatePhase, SyntheticPhase
 from privplan.stages import Source
 
@@ -66,15 +69,16 @@ def _private(run: Run, phase: PrivatePhase) -> bool:
     done = 0
     try:
         while run.guard.remaining(phase) > 0:
-            private_step(
-                run.learner,
-                run.images,
-                mechanism=mechanism,
-                loss=loss,
-                performance=performance,
-                random=run.random,
-                spend=lambda: run.guard.spend(phase),
-            )
+            with _discreet():
+                private_step(
+                    run.learner,
+                    run.images,
+                    mechanism=mechanism,
+                    loss=loss,
+                    performance=performance,
+                    random=run.random,
+                    spend=lambda: run.guard.spend(phase),
+                )
             done += 1
             run.watcher.advance(phase, done=run.guard.counted(phase))
             if not _go_on(run, phase):
@@ -108,6 +112,27 @@ def _synthetic(run: Run, phase: SyntheticPhase) -> bool:
     if begun_here:
         run.guard.settle(phase, phase.steps)
     return True
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """Keep what a failing step says about its records to itself.
+
+    Out of memory, say, tells the size of the batch, and the size is private. Our own
+    refusals say nothing of the records and pass.
+    """
+    try:
+        yield
+    except PrivplanError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise StepFailedError(
+            f"a private step failed with {kind}; what it says may depend on the "
+            "records and is withheld",
+            hint="lower --physical-batch if memory is short; to see the error, run the "
+            "plan on public images of the same shape through diffusion.trainer",
+        ) from None
 
 
 def _go_on(run: Run, phase: PlanPhase) -> bool:

@@ -12,6 +12,7 @@ code with which the command line ends.
     ├── DocumentError                1  a plan, report or key file cannot be read
     ├── DataError                    1  images or labels cannot be read as declared
     ├── LedgerError                  1  the ledger cannot be opened, read or written
+    ├── StepFailedError              1  a private step failed; why is withheld
     ├── IntegrityError               4  a signature, digest or hash chain does not match
     └── PolicyError                  5  a rule of the plan, run or organisation refuses
 
@@ -95,6 +96,10 @@ class DataError(PrivplanError):
 
 class LedgerError(PrivplanError):
     """The ledger cannot be opened, read or written."""
+
+
+class StepFailedError(PrivplanError):
+    """A private step failed for a reason that may depend on the records."""
 
 
 class IntegrityError(PrivplanError):

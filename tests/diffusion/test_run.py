@@ -3,6 +3,7 @@ import json
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from privplan.errors import (
     IntegrityError,
     LedgerError,
     PolicyError,
+    StepFailedError,
 )
 
 PRIVATE = "private"
@@ -258,6 +260,23 @@ def test_a_plan_without_private_phases_reads_no_record(digits, tmp_path, monkeyp
     )
     monkeypatch.setattr(trainer_room, "poisson_batch", None)
     assert run.train(plan, digits, tmp_path / "run").finished
+
+
+def test_a_step_that_fails_tells_nothing_of_its_records_and_stays_counted(
+    small_plan, digits, tmp_path, monkeypatch
+):
+    """Out of memory names a size, and the size of a batch is private."""
+
+    def fail(*_, **__):
+        raise MemoryError("could not allocate rows for 173 records")
+
+    monkeypatch.setattr(trainer_room, "accumulate", fail)
+    with pytest.raises(StepFailedError) as caught:
+        run.train(small_plan, digits, tmp_path / "run")
+    told = "".join(traceback.format_exception(caught.value))
+    assert "MemoryError" in caught.value.message
+    assert "173" not in told
+    assert ledger.read(tmp_path / "run" / "ledger.sqlite").counted(PRIVATE) == 1
 
 
 KILLED = """
