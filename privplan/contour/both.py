@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import numpy as np
 
 from privplan.contour import capped, closed, solve
 from privplan.contour.loss import Direction, Loss, from_phases
+from privplan.contour.tilt import too_hard
 from privplan.errors import CannotCertifyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from privplan.events import Phase
 
 _MOST_GAUSSIAN = 1e12  # mu^2 beyond it: an epsilon of 10^12 protects nobody
 
+Args = ParamSpec("Args")
+Found = TypeVar("Found")
 
+
+def _guarded(function: Callable[Args, Found]) -> Callable[Args, Found]:
+    """Turn numbers that leave float64 into "cannot certify", silently.
+
+    An overflow ends in NaN or infinity, and every bound is compared so that NaN fails.
+    """
+
+    @wraps(function)
+    def guarded(*args: Args.args, **kwargs: Args.kwargs) -> Found:
+        try:
+            with np.errstate(all="ignore"):
+                return function(*args, **kwargs)
+        except (ArithmeticError, ValueError) as error:
+            raise too_hard("its numbers overflow") from error
+
+    return guarded
+
+
+@_guarded
 def epsilon(
     found: Sequence[Phase], delta: float, *, sensitivity: float = 1.0
 ) -> tuple[float, float]:
@@ -34,6 +59,7 @@ def epsilon(
     return max(low, other_low), max(high, other_high)
 
 
+@_guarded
 def delta(
     found: Sequence[Phase], epsilon: float, *, sensitivity: float = 1.0
 ) -> tuple[float, float]:
@@ -51,6 +77,7 @@ def delta(
     return max(low, other_low), max(high, other_high)
 
 
+@_guarded
 def estimate(found: Sequence[Phase], epsilon: float) -> float:
     """Return log delta at an epsilon, estimated: for searches, never for a claim.
 
@@ -71,6 +98,7 @@ def is_closed(found: Sequence[Phase]) -> bool:
     return closed.delta(_loss(found, Direction.REMOVE, 1.0), 1.0) is not None
 
 
+@_guarded
 def epsilon_upper(
     found: Sequence[Phase], delta: float, *, sensitivity: float = 1.0
 ) -> float:
@@ -91,6 +119,7 @@ def epsilon_upper(
     return min(plain, both)
 
 
+@_guarded
 def delta_upper(
     found: Sequence[Phase], epsilon: float, *, sensitivity: float = 1.0
 ) -> float:

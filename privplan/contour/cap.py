@@ -60,4 +60,4 @@ def _left_out(step: Sampled) -> float:
     others, record = np.exp(-0.5 * y * y), np.exp(-0.5 * (y - 1 / step.s) ** 2)
     chance = (1 - step.q) * others + step.q * record
     lost = -np.expm1(log_kept(y, step)) * chance
-    return 1.01 * step.n * float(lost.sum()) * (y[1] - y[0]) / _ROOT_2PI
+    return float(1.01 * step.n * lost.sum() * (y[1] - y[0]) / _ROOT_2PI)

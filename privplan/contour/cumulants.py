@@ -68,7 +68,13 @@ def log_touch(t: float) -> float:
 
 
 def cumulants(loss: Loss, t: float) -> Cumulants:
-    """Tilt every part of a composition by t > 0."""
+    """Tilt every part of a composition by t > 0.
+
+    Raises:
+        CannotCertifyError: There are only pure queries, whose loss has atoms.
+    """
+    if not loss.sampled and not loss.gaussian:
+        raise too_hard("its loss has atoms only")
     steps = [TiltedStep(s, loss.direction, t, first_spacing(s)) for s in loss.sampled]
     k = 0.5 * loss.gaussian * t * (t + 1)
     m = loss.gaussian * (t + 0.5)

@@ -94,8 +94,8 @@ def choose_split(loss: Loss, epsilon: float, log_allowed: float) -> Split:
     The rest is bounded in two parts: outputs beyond an edge, counted in full however
     little of them the ramp leaves, and below it Chernoff's bound.
     """
-    if loss.direction is Direction.ADD or epsilon <= 0:
-        raise too_hard("its losses are bounded, and a jump lowers them")
+    if not loss.sampled or loss.direction is Direction.ADD or epsilon <= 0:
+        raise too_hard("it has no rare large losses")
     for level in epsilon * _LEVELS:
         ramps = tuple(_ramp_at(step, float(level)) for step in loss.sampled)
         edges = tuple(

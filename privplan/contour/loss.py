@@ -54,7 +54,7 @@ class Sampled:
     s: float
     n: int
     cap: float = math.inf
-    soft: float = math.inf
+    soft: float = 1e3
 
 
 @dataclass(frozen=True, slots=True)

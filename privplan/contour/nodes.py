@@ -180,7 +180,10 @@ class Nodes:
         slack = math.exp(log_size) * rounding + abs(total) * 2 * scale_error
         slack += math.exp(log_size + self._tail)
         low = total - slack - self._period.excess(epsilon)
-        return max(low, 0.0), min(total + slack, 1.0)
+        high = total + slack
+        if not (low <= high and high >= 0):
+            raise too_hard("its sum overflows")
+        return min(max(low, 0.0), 1.0), min(high, 1.0)
 
 
 def fine_enough(

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from privplan.contour import closed
+from privplan.contour.cap import capped
 from privplan.contour.cumulants import at_delta, at_epsilon, cumulants, guess
+from privplan.contour.curve import Capped, Closed, Curve
 from privplan.contour.jumps import SplitNodes
 from privplan.contour.nodes import Nodes
 from privplan.contour.tilt import too_hard
@@ -31,57 +33,23 @@ if TYPE_CHECKING:
 
 Ladder = tuple[tuple[float, int, bool], ...]
 
-_FLOOR = 1e-280  # deltas below this are rounded up to it
+_LOG_FLOOR = -640.0  # deltas below this are rounded up to it
+_CAP = 1e-8  # chance of what a cap leaves out, relative to delta
 # (tolerance relative to delta, most nodes, split off the steps that touch the record)
 _LADDER: Ladder = (
     (1e-9, 6_000, False),
     (1e-7, 8_000, True),
     (1e-7, 20_000, False),
+    (1e-6, 30_000, True),
     (1e-5, 12_000, True),
     (1e-5, 60_000, False),
     (1e-4, 20_000, True),
     (1e-3, 40_000, True),
 )
-_COARSE: Ladder = ((1e-3, 4_000, False), (1e-3, 20_000, True), (1e-2, 20_000, True))
+_COARSE: Ladder = ((1e-3, 4_000, False), (1e-3, 20_000, True), (1e-3, 30_000, False))
 _CHERNOFF_TRIES = 8
 _MOST_WALKS = 40
 _NEAR = 1.9  # in units of 1/t: nodes lose few digits so near
-
-
-class Curve(Protocol):
-    """Bounds on delta as a function of epsilon."""
-
-    def value(self, epsilon: float) -> tuple[float, float]:
-        """Return an estimate of delta(eps) and of its derivative."""
-        ...
-
-    def bracket(self, epsilon: float) -> tuple[float, float]:
-        """Return bounds on delta(eps)."""
-        ...
-
-
-class Closed:
-    """The curve of a composition in closed form."""
-
-    def __init__(self, loss: Loss) -> None:
-        self._loss = loss
-
-    def value(self, epsilon: float) -> tuple[float, float]:
-        """Return delta(eps) and its slope by a central difference."""
-        h = 1e-5 * (1 + epsilon)
-        here, up, down = (self._mid(epsilon + dx) for dx in (0.0, h, -h))
-        return here, (up - down) / (2 * h)
-
-    def bracket(self, epsilon: float) -> tuple[float, float]:
-        """Return bounds on delta(eps)."""
-        found = closed.delta(self._loss, epsilon)
-        if found is None:
-            raise too_hard("it has no closed form")
-        return found
-
-    def _mid(self, epsilon: float) -> float:
-        low, high = self.bracket(epsilon)
-        return 0.5 * (low + high)
 
 
 def nodes_at(
@@ -124,10 +92,9 @@ def delta_bracket(loss: Loss, epsilon: float) -> tuple[float, float]:
     if epsilon >= loss.ceiling() * (1 + 1e-12):
         return 0.0, 0.0
     here = at_epsilon(loss, epsilon, guess(loss, -10.0))
-    if here.log_chernoff(epsilon) < math.log(_FLOOR):
-        return 0.0, _FLOOR
-    log_delta = min(here.log_delta(epsilon), 0.0)
-    return nodes_at(here, epsilon, log_delta=log_delta).bracket(epsilon)
+    if here.log_chernoff(epsilon) < _LOG_FLOOR:
+        return 0.0, math.exp(_LOG_FLOOR)
+    return _at(loss, here, epsilon, _LADDER).bracket(epsilon)
 
 
 def log_delta_estimate(loss: Loss, epsilon: float) -> float:
@@ -140,12 +107,24 @@ def log_delta_estimate(loss: Loss, epsilon: float) -> float:
     if exact is not None:
         return math.log(max(exact[1], 1e-300))
     here = at_epsilon(loss, epsilon, guess(loss, -10.0))
-    log_delta = here.log_delta(epsilon)
-    if log_delta < -300:
-        return log_delta
-    nodes = nodes_at(here, epsilon, log_delta=min(log_delta, 0.0), ladder=_LADDER[:1])
-    value, _ = nodes.value(epsilon)
-    return math.log(value) if value > 0 else log_delta
+    rough = here.log_delta(epsilon)
+    if rough < _LOG_FLOOR:
+        return rough
+    value, _ = _at(loss, here, epsilon, _LADDER[:1]).value(epsilon)
+    return math.log(value) if value > 0 else rough
+
+
+def _at(loss: Loss, here: Cumulants, epsilon: float, ladder: Ladder) -> Curve:
+    """Return the curve near one epsilon: plain, else capped, else with patience."""
+    log_delta = min(here.log_delta(epsilon), 0.0)
+    with suppress(CannotCertifyError):
+        return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder[:1])
+    with suppress(CannotCertifyError):
+        kept, lost = capped(loss, math.exp(log_delta), _CAP)
+        fine = at_epsilon(kept, epsilon, guess(kept, log_delta))
+        size = min(fine.log_delta(epsilon), 0.0)
+        return Capped(nodes_at(fine, epsilon, log_delta=size, ladder=ladder), lost)
+    return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder)
 
 
 def epsilon_bracket(
@@ -174,25 +153,49 @@ def epsilon_bracket(
 
 
 def _solve(loss: Loss, delta: float) -> tuple[Curve, float]:
-    """Return nodes near the epsilon of a delta, and their estimate of it."""
-    log_delta = math.log(delta)
-    here = at_delta(loss, log_delta, guess(loss, log_delta))
-    start = max(here.epsilon, 0.0)
-    if here.epsilon < 0:
-        here = at_epsilon(loss, 0.0, here.t)
+    """Return a curve near the epsilon of a delta, and an estimate of that epsilon."""
     with suppress(CannotCertifyError):
+        return _direct(loss, delta)
+    with suppress(CannotCertifyError):
+        kept, lost = capped(loss, delta, _CAP)
+        curve, root = _direct(kept, delta)
+        return Capped(curve, lost), root
+    with suppress(CannotCertifyError):
+        return _walk(loss, delta)
+    kept, lost = capped(loss, delta, _CAP)
+    curve, root = _walk(kept, delta)
+    return Capped(curve, lost), root
+
+
+def _direct(loss: Loss, delta: float) -> tuple[Curve, float]:
+    """Solve at the saddle point that belongs to delta, if that is a good guess."""
+    here, start = _first(loss, delta)
+    for _ in range(3):
         curve, root = _root_near(here, start, delta, _LADDER[:1])
         if abs(root - start) * here.t < _NEAR:
             return curve, root
-        start = root
-    for _ in range(_MOST_WALKS):  # the first estimate was poor: walk, coarsely
-        here = at_epsilon(loss, start, here.t)
+        here, start = at_epsilon(loss, root, here.t), root
+    raise too_hard("its saddle point is no guide")
+
+
+def _walk(loss: Loss, delta: float) -> tuple[Curve, float]:
+    """Walk to the root on coarse nodes, then place fine ones there."""
+    here, start = _first(loss, delta)
+    for _ in range(_MOST_WALKS):
         _, root = _root_near(here, start, delta, _COARSE)
-        moved, start = abs(root - start), root
-        if moved * here.t < _NEAR:
+        moved, start = abs(root - start) * here.t, root
+        here = at_epsilon(loss, start, here.t)
+        if moved < _NEAR:
             break
-    here = at_epsilon(loss, start, here.t)
     return _root_near(here, start, delta, _LADDER)
+
+
+def _first(loss: Loss, delta: float) -> tuple[Cumulants, float]:
+    log_delta = math.log(delta)
+    here = at_delta(loss, log_delta, guess(loss, log_delta))
+    if here.epsilon < 0:
+        here = at_epsilon(loss, 0.0, here.t)
+    return here, max(here.epsilon, 0.0)
 
 
 def _root_near(

@@ -37,6 +37,7 @@ ROUNDING = float(np.finfo(np.float64).eps)
 _REACH = 9.2  # standard normal mass beyond it: 4e-20
 _DUST = 1e-20  # weights below it, relative to the largest, are left out
 _MOST_NODES = 60_000
+_MOST_PRODUCTS = 5_000_000
 _SQRT_2PI = math.sqrt(2 * math.pi)
 
 
@@ -172,6 +173,8 @@ class TiltedStep:
         weight = self.weight if weight is None else weight
         inner = max(1, math.isqrt(count))
         outer = -(-count // inner)
+        if outer * weight.size > _MOST_PRODUCTS:
+            raise too_hard(f"{count:,} nodes of {weight.size:,} points take too much")
         half = self.loss * (0.5 * eta)
         fine = _expm1i(np.arange(inner)[:, None] * half)
         coarse = _expm1i((np.arange(outer) * inner)[:, None] * half) * weight
