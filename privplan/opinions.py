@@ -1,18 +1,16 @@
 """Second opinions: the same events, counted by other people's accountants.
 
 A wrong epsilon is quiet. So a claim is recounted by two libraries that share neither
-code nor method with ours, each with its own interval, and it stands only if all
-intervals meet.
+code nor method with ours, each with its own interval, and it stands only if all meet.
 
     dp-accounting     privacy loss distributions on a grid, rounded up and down
     prv-accountant    privacy random variables, long double, with its own error bounds
     rdp               Renyi divergences, by dp-accounting; an upper bound only
 
-Both libraries have regimes in which they are known to be wrong or useless; there the
-interval is widened to what still holds, or the library is not asked, and `left_out`
-says why. The tests pin those regimes, so that an upgrade that changes a number is
-noticed. One matters most: a library that takes the n-th power of a spectrum in float64
-has rounding noise of about n 2^-53 in delta, and near it is wrong in either direction.
+Where a library is known to be wrong or useless, its interval is widened to what still
+holds, or it is not asked, and `left_out` says why; the tests pin those regimes. One
+matters most: a library that takes the n-th power of a spectrum in float64 has rounding
+noise of about n 2^-53 in delta, and near it is wrong in either direction.
 
 Source: Koskela et al. 2020, arXiv:1906.03049; Gopi et al. 2021, arXiv:2106.02848;
 Mironov 2017, arXiv:1702.07476.
@@ -20,12 +18,8 @@ Mironov 2017, arXiv:1702.07476.
 
 from __future__ import annotations
 
-import io
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -33,6 +27,7 @@ from typing import Any
 from privplan import checks, events
 from privplan.errors import CannotCertifyError
 from privplan.events import Event, Phase
+from privplan.silence import quiet
 
 PLD = "PLD by dp-accounting"
 LARGEST_EPSILON = 300.0  # beyond it, a grid of losses does not fit in memory
@@ -40,6 +35,7 @@ _COARSE_GRID, _FINE_GRID = 1e-3, 1e-4
 _FINE_STEPS = 20_000
 _NOISE = 2.0**-53  # of delta, per step, in a float64 spectrum
 _ALLOWANCE, _LEAST_DELTA = 10, 100  # as multiples of it
+_LEAST_NOISE = 0.1
 _PRV_ERROR = 0.01
 _PRV_MOST_STEPS = 20_000
 _FAILURES = (OverflowError, ValueError, MemoryError, RuntimeError, TypeError)
@@ -50,9 +46,8 @@ class Opinion:
     """What another accountant says: lower <= its epsilon <= upper.
 
     Attributes:
-        name: Of the library.
-        version: As installed.
-        method: How it counts, and with which resolution.
+        name, version: Of the library, as installed.
+        method: How it counts.
         lower: 0 where the library offers no lower end that holds.
         upper: Upper end; infinite where it offers none.
     """
@@ -67,12 +62,8 @@ class Opinion:
 def second_opinions(event: Event, *, delta: float) -> tuple[Opinion, ...]:
     """Ask the other accountants about an event, under add-or-remove-one.
 
-    A library that cannot handle the event, or is known to be wrong in its regime, is
-    left out (`left_out` says why); nothing it prints or warns of escapes.
-
-    Args:
-        event: What touched the data.
-        delta: Between 0 and 1.
+    A library that is known to be wrong in a regime is left out (`left_out` says why);
+    nothing it prints or warns of escapes. If none is left, RDP answers: loose, valid.
 
     Raises:
         ParameterError: `delta` is not between 0 and 1.
@@ -94,6 +85,9 @@ def second_opinions(event: Event, *, delta: float) -> tuple[Opinion, ...]:
         if 0 <= lower <= upper < math.inf:
             method = "PLD" if ask is pld_bracket else "PRV"
             asked.append(_opinion(name, method, lower, upper))
+    readable = not any(isinstance(p.event, events.NonPrivateEvent) for p in found)
+    if not asked and readable:
+        asked.append(rdp(event, delta=delta))
     return tuple(asked)
 
 
@@ -115,12 +109,20 @@ def left_out(event: Event, *, delta: float) -> dict[str, str]:
     steps = sum(phase.count for phase in found)
     if not delta > _LEAST_DELTA * _NOISE * steps:
         reasons["dp-accounting"] = f"{delta:g} is near its rounding noise"
+    elif not _least_noise(found) >= _LEAST_NOISE:
+        reasons["dp-accounting"] = "losses as large as these outgrow its grid"
     gaussian = events.GaussianEvent | events.PoissonSampledGaussianEvent
     if not all(isinstance(phase.event, gaussian) for phase in found):
         reasons["prv-accountant"] = "it is asked about Gaussian queries only"
-    elif steps > _PRV_MOST_STEPS:
-        reasons["prv-accountant"] = f"{steps:,} steps take it too long"
+    elif steps > _PRV_MOST_STEPS or not _least_noise(found) >= _LEAST_NOISE:
+        reasons["prv-accountant"] = f"{steps:,} such steps take it too long"
     return reasons
+
+
+def _least_noise(found: Sequence[Phase]) -> float:
+    plain = events.GaussianEvent | events.PoissonSampledGaussianEvent
+    noises = [p.event.noise_multiplier for p in found if isinstance(p.event, plain)]
+    return min(noises, default=math.inf)
 
 
 def agree(
@@ -133,9 +135,10 @@ def agree(
         >>> agree(1.0, 1.0, [one]), agree(1.2, 1.2, [one])
         (True, False)
     """
+    whole = all(other.lower <= other.upper for other in opinions)  # NaN fails
     highest = max([bracket_lower, *(other.lower for other in opinions)])
     lowest = min([bracket_upper, *(other.upper for other in opinions)])
-    return bool(highest <= lowest * (1 + 1e-9))
+    return whole and bool(highest <= lowest * (1 + 1e-9))
 
 
 def rdp(event: Event, *, delta: float) -> Opinion:
@@ -146,7 +149,7 @@ def rdp(event: Event, *, delta: float) -> Opinion:
     """
     checks.probability(delta=delta)
     method = "RDP, for comparison"
-    with _quiet():
+    with quiet():
         import dp_accounting  # noqa: PLC0415 - slow import
         from dp_accounting.rdp import RdpAccountant  # noqa: PLC0415 - slow import
 
@@ -173,7 +176,7 @@ def pld_delta(found: Sequence[Phase], *, epsilon: float) -> float | None:
     """Return an upper bound on delta by loss distributions; None if it is noise."""
     noise = _NOISE * sum(phase.count for phase in found)
     try:
-        with _quiet():
+        with quiet():
             total = _composed(found, _COARSE_GRID, pessimistic=True)
             answer = float(total.get_delta_for_epsilon(epsilon))
     except _FAILURES:
@@ -199,7 +202,7 @@ def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
         )
     grid = _FINE_GRID if steps <= _FINE_STEPS else _COARSE_GRID
     allowance = _ALLOWANCE * _NOISE * steps
-    with _quiet():
+    with quiet():
         total = _composed(found, grid, pessimistic=True)
         upper = float(total.get_epsilon_for_delta(delta - allowance))
         total = _composed(found, grid, pessimistic=False)
@@ -242,7 +245,7 @@ def _composed(found: Sequence[Phase], grid: float, *, pessimistic: bool) -> Any:
 
 
 def _prv(found: Sequence[Phase], delta: float) -> tuple[float, float]:
-    with _quiet():
+    with quiet():
         import prv_accountant as prv  # noqa: PLC0415 - slow import
 
         variables: list[Any] = []
@@ -284,16 +287,3 @@ def _foreign(phase: Phase) -> Any:  # noqa: ANN401 - the library has no types
             return dp_accounting.RandomizedResponseDpEvent(flip, 2)
         case events.NonPrivateEvent():
             return dp_accounting.NonPrivateDpEvent()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let nothing that a library warns of, logs or prints escape."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

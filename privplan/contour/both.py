@@ -73,7 +73,7 @@ def delta(
     if not remove.sampled:
         return low, high
     add = _loss(found, Direction.ADD, sensitivity)
-    other_low, other_high = solve.delta_bracket(add, epsilon)
+    other_low, other_high = solve.delta_bracket(add, epsilon, beyond=low)
     return max(low, other_low), max(high, other_high)
 
 

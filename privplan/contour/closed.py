@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from privplan.contour.loss import Loss, Pure, Sampled
 
 _LAST_PLACES = 32 * float(np.finfo(np.float64).eps)
+_SMALLEST = 1e-300  # what underflows to zero is below it
 _ROOT_2 = math.sqrt(2.0)
 _MOST_TERMS = 4_000_000
 
@@ -80,7 +81,7 @@ def gaussian(mu: float, epsilon: float) -> tuple[float, float]:
     else:
         first = float(special.ndtr(-a))
     # exp(-a^2/2) carries the rounding of a, a^2 times over.
-    slack = _LAST_PLACES * (first + second) * (1 + a * a)
+    slack = _LAST_PLACES * (first + second) * (1 + a * a) + _SMALLEST
     return first - second, slack
 
 
@@ -128,6 +129,7 @@ def _one_step(
         first = without * (q - (1 - q) * growth)
         second = (growth + 1) * q * with_it
     slack = _LAST_PLACES * (abs(first) + abs(second) + without) * (1 + y * y)
+    slack += _SMALLEST
     return first - second, slack
 
 

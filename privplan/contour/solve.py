@@ -76,12 +76,15 @@ def nodes_at(
     raise problem or too_hard("no tolerance is left")
 
 
-def delta_bracket(loss: Loss, epsilon: float) -> tuple[float, float]:
+def delta_bracket(
+    loss: Loss, epsilon: float, *, beyond: float = 0.0
+) -> tuple[float, float]:
     """Bound delta(eps) of a composition in one direction.
 
     Args:
         loss: The composition.
         epsilon: At least 0.
+        beyond: If delta is found to be at most this, the answer may be (0, beyond).
 
     Raises:
         CannotCertifyError: The composition is too hard for the contour.
@@ -91,6 +94,8 @@ def delta_bracket(loss: Loss, epsilon: float) -> tuple[float, float]:
         return exact
     if epsilon >= loss.ceiling() * (1 + 1e-12):
         return 0.0, 0.0
+    if beyond and _is_dominated(loss, epsilon, math.log(beyond)):
+        return 0.0, beyond
     here = at_epsilon(loss, epsilon, guess(loss, -10.0))
     if here.log_chernoff(epsilon) < _LOG_FLOOR:
         return 0.0, math.exp(_LOG_FLOOR)
