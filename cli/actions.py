@@ -57,18 +57,26 @@ def declared_data(
             "--n and --data were both given",
             hint="give --data to declare what its headers say, or --n for a number",
         )
+    if records is not None:
+        side = 28 if image_size is None else image_size
+        return DeclaredData(
+            records=records,
+            channels=1,
+            height=side,
+            width=side,
+            classes=10 if classes is None else classes,
+        )
     if data is None or data == "digits":
-        return DIGITS if records is None else _grey_28(records)
+        if image_size is not None or classes is not None:
+            raise ParameterError(
+                "--image-size and --classes do not apply to the embedded digits",
+                hint="leave them away, or name your images with --data",
+            )
+        return DIGITS
     from diffusion.data import describe  # noqa: PLC0415
 
     shape = describe(data, image_size=image_size, classes=classes)
     return DeclaredData(**asdict(shape))
-
-
-def _grey_28(records: int) -> DeclaredData:
-    return DeclaredData(
-        records=records, channels=1, height=28, width=28, classes=10, embedded=None
-    )
 
 
 def run_training(

@@ -58,6 +58,11 @@ def load(path: Path, passphrase_file: Path | None) -> SigningKey:
             f"there is no signing key at {path}",
             hint="make one with privplan keys new, or give --key",
         )
+    if path.suffix == ".pub":
+        raise DocumentError(
+            f"{path} is a public key, and signing needs the private one",
+            hint=f"give --key {path.with_suffix('.key')}",
+        )
     if not keys.needs_passphrase(path):
         return keys.load_key(path)
     if passphrase_file is not None:

@@ -82,12 +82,18 @@ class LiveView:
         with self._interrupt.watched(), self._progress:
             yield self
 
-    def begin(self, phase: PlanPhase, *, done: int) -> None:
-        """A phase begins."""
+    def begin(self, phase: PlanPhase, *, done: int, lost: int) -> None:
+        """A phase begins or goes on."""
+        self._counted[phase.name] = done
         self._tasks[phase.name] = self._progress.add_task(
             phase.name, total=phase.steps, completed=done, epsilon=self._epsilon
         )
         self._line(f"{phase.name}: {done:,} of {phase.steps:,} steps")
+        if lost:
+            self._console.print(
+                f"{lost:,} of the {done:,} steps begun were lost when the run broke "
+                "off; they stay spent"
+            )
 
     def advance(self, phase: PlanPhase, *, done: int) -> None:
         """A step was carried out."""

@@ -48,7 +48,7 @@ def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> 
         rows: Texts.
     """
     rows = [list(row) for row in rows]
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, (title, side) in enumerate(columns):
         widest = max([len(title), *(len(row[index]) for row in rows)])
         number = side == "right"

@@ -42,7 +42,7 @@ def _stages(shown: Plan) -> Table:
                 cost.name.value,
                 f"{cost.sigma_min:g} - {cost.sigma_max:g}",
                 cost.source.value,
-                "yes" if cost.reads_private_records else "no",
+                "read" if cost.reads_private_records else "none",
                 f"{cost.steps:,}",
                 cell,
             ]
@@ -54,8 +54,8 @@ def _stages(shown: Plan) -> Table:
         [
             ("stage", "left"),
             ("sigma", "right"),
-            ("learns from", "left"),
-            ("reads records", "left"),
+            ("source", "left"),
+            ("records", "left"),
             ("steps", "right"),
             ("epsilon", "right"),
         ],

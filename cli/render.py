@@ -71,7 +71,10 @@ def scores(found: dict[str, float], *, local: bool, as_json: bool) -> None:
     if as_json:
         print_json({"kind": "local" if local else "public", "scores": found})
         return
-    rows = [[name.replace("_", " "), f"{value:.4g}"] for name, value in found.items()]
+    rows = [
+        [name.replace("_", " "), f"{value:,.0f}" if value >= 100 else f"{value:.4g}"]
+        for name, value in found.items()
+    ]
     console().print(table([("score", "left"), ("value", "right")], rows))
     console().print(
         "LOCAL: computed from private images; for your eyes, never for a release"
@@ -106,6 +109,7 @@ def verdict(found: Verdict, *, pinned: bool, as_json: bool) -> None:
             {
                 "verified": found.passed,
                 "key_given": pinned,
+                "not_taken": list(found.not_taken),
                 "keyids": list(found.keyids),
                 "steps": [
                     {
@@ -122,7 +126,10 @@ def verdict(found: Verdict, *, pinned: bool, as_json: bool) -> None:
     rows = [[f.number, f.name, _SHOWN[f.outcome], f.text] for f in found.findings]
     columns = [("step", "left"), ("about", "left"), ("", "left"), ("found", "left")]
     console().print(table(columns, rows))
-    console().print("VERIFIED" if found.passed else "NOT VERIFIED")
+    said = "VERIFIED" if found.passed else "NOT VERIFIED"
+    if found.passed and found.not_taken:
+        said += f", but {', '.join(found.not_taken)} could not be taken"
+    console().print(said)
     if not pinned:
         talk(
             "The key was found beside the report, so this shows that nothing was "
@@ -212,9 +219,8 @@ def ledger(content: LedgerContent, *, last: int, as_json: bool) -> None:
             [[str(e.sequence), e.kind, _says(e.body), e.hash[:12]] for e in entries],
         )
     )
-    out.print(
-        f"{len(content.entries):,} entries, chain whole, head {content.head.hash}"
-    )
+    out.print(f"{len(content.entries):,} entries, chain whole. Head:")
+    out.print(content.head.hash, soft_wrap=True)
 
 
 def _says(body: dict[str, object]) -> str:

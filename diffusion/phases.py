@@ -42,11 +42,14 @@ def carry_out(run: Run, phase: PlanPhase) -> bool:
     Raises:
         PrivplanError: A step was refused; nothing was touched by it.
     """
-    run.watcher.begin(phase, done=run.learner.steps_done)
+    learned = run.learner.steps_done
     match phase:
         case PrivatePhase():
+            counted = run.guard.counted(phase)
+            run.watcher.begin(phase, done=counted, lost=counted - learned)
             return _private(run, phase)
         case SyntheticPhase():
+            run.watcher.begin(phase, done=learned, lost=0)
             return _synthetic(run, phase)
 
 

@@ -26,6 +26,7 @@ from diffusion.processor import tuned_for
 from diffusion.randomness import RandomSource
 from diffusion.sampler import SamplerConfig, sample
 from privplan import checks, files
+from privplan.errors import DataError
 from privplan.plan import Plan
 
 SAMPLES_NAME = "samples/samples.npz"
@@ -89,6 +90,11 @@ def draw(
     """
     network = network_of(plan).eval()
     path = folder / checkpoint.MODEL_NAME
+    if not path.exists():
+        raise DataError(
+            f"the run in {folder} is not finished, so it has released no weights",
+            hint=f"go on with it first: privplan train {folder} --resume",
+        )
     checkpoint.load_model(path, network, plan_digest=plan.digest)
     denoise = guided(
         denoiser_of(plan, network),

@@ -14,8 +14,8 @@ from privplan.plan import PlanPhase
 class Watcher(Protocol):
     """Someone who looks on; sees public numbers only."""
 
-    def begin(self, phase: PlanPhase, *, done: int) -> None:
-        """A phase begins or goes on after `done` steps."""
+    def begin(self, phase: PlanPhase, *, done: int, lost: int) -> None:
+        """A phase begins or goes on after `done` steps, `lost` of them in a crash."""
 
     def advance(self, phase: PlanPhase, *, done: int) -> None:
         """One more step of a phase was carried out; `done` in all."""
@@ -27,7 +27,7 @@ class Watcher(Protocol):
 class Silent:
     """A watcher that says nothing and never stops."""
 
-    def begin(self, phase: PlanPhase, *, done: int) -> None:
+    def begin(self, phase: PlanPhase, *, done: int, lost: int) -> None:
         """Do nothing."""
 
     def advance(self, phase: PlanPhase, *, done: int) -> None:

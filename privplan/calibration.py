@@ -58,7 +58,7 @@ def noise_multiplier(make: Callable[[float], Event], *, budget: PrivacyBudget) -
     """
     low, high = math.log(_LEAST_NOISE), math.log(_MOST_NOISE)
     for x in _roots(lambda x: make(math.exp(x)), budget, low, high):
-        found = canonical.round_up(math.exp(x), _DIGITS)
+        found = _LEAST_NOISE if x <= low else canonical.round_up(math.exp(x), _DIGITS)
         for _ in range(_NUDGES):
             if _keeps(make(found), budget):
                 return found
@@ -90,7 +90,7 @@ def sample_rate(make: Callable[[float], Event], *, budget: PrivacyBudget) -> flo
     """
     high = -math.log(_LEAST_RATE)
     for x in _roots(lambda x: make(math.exp(-x)), budget, 0.0, high):
-        found = canonical.round_down(math.exp(-x), _DIGITS)
+        found = 1.0 if x <= 0 else canonical.round_down(math.exp(-x), _DIGITS)
         for _ in range(_NUDGES):
             if _keeps(make(found), budget):
                 return found

@@ -62,6 +62,11 @@ class Verdict:
         return not failed and taken >= _NEEDED
 
     @property
+    def not_taken(self) -> tuple[str, ...]:
+        """The numbers of the steps that lacked what they need."""
+        return tuple(f.number for f in self.findings if f.outcome is Outcome.NOT_TAKEN)
+
+    @property
     def exit_code(self) -> ExitCode:
         """0 verified; 5 whole, but it makes no claim; 4 anything else."""
         failed = {f.number for f in self.findings if f.outcome is Outcome.FAILED}

@@ -141,6 +141,16 @@ def agree(
     return whole and bool(highest <= lowest * (1 + 1e-9))
 
 
+def besides(method: str, found: Sequence[Opinion]) -> tuple[Opinion, ...]:
+    """Leave out the library that gave the first answer: it would only agree with itself.
+
+    Args:
+        method: Of the first answer, as `accounting.Bracket.method` says it.
+        found: What `second_opinions` returned.
+    """
+    return tuple(o for o in found if not (method == PLD and o.method == "PLD"))
+
+
 def rdp(event: Event, *, delta: float) -> Opinion:
     """Count by Renyi divergences: valid, and looser by some per cent.
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from privplan import canonical, events, files
 from privplan.errors import DocumentError, IntegrityError
@@ -64,6 +64,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "privplan-plan/1"
+_KIND = "privplan-plan/"
 
 
 def whole_event(
@@ -134,16 +135,24 @@ def from_text(text: bytes) -> Plan:
         DocumentError: Not a plan; the message names the field.
         IntegrityError: The plan was changed after it was written.
     """
+    _check_digest(canonical.read_json(text, what="plan"))
     plan = read_document(Plan, text, what="plan")
-    found = plan.computed_digest()
-    if found != plan.digest:
-        raise IntegrityError(
-            f"this plan was changed after it was written: its content has the digest "
-            f"{found[:12]}…, it says {plan.digest[:12]}…",
-            hint="make the plan again with privplan plan; a plan is applied exactly",
-        )
     _check_consistency(plan)
     return plan
+
+
+def _check_digest(raw: dict[str, Any]) -> None:
+    """Compare the digest with the content as it stands, before anything reads it."""
+    stated = raw.pop("digest", None)
+    if not (isinstance(stated, str) and str(raw.get("format")).startswith(_KIND)):
+        return
+    found = canonical.digest(raw)
+    if found != stated:
+        raise IntegrityError(
+            f"this plan was changed after it was written: its content has the digest "
+            f"{found[:12]}…, it says {stated[:12]}…",
+            hint="make the plan again with privplan plan; a plan is applied exactly",
+        )
 
 
 def _check_consistency(plan: Plan) -> None:

@@ -271,7 +271,13 @@ def _accounting(
             target=budget.target_epsilon,
             hint="raise --eps, or lower --steps or --sample-rate",
         )
-    found = opinions.second_opinions(event, delta=budget.target_delta) if others else ()
+    found = (
+        opinions.besides(
+            bracket.method, opinions.second_opinions(event, delta=budget.target_delta)
+        )
+        if others
+        else ()
+    )
     if not opinions.agree(bracket.lower, bracket.upper, found):
         raise PolicyError(
             "the accountants disagree about this plan, so nothing can be claimed",

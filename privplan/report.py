@@ -64,7 +64,9 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         lower=bracket.lower,
         upper=bracket.upper,
     )
-    others = opinions.second_opinions(plan.event, delta=budget.target_delta)
+    others = opinions.besides(
+        bracket.method, opinions.second_opinions(plan.event, delta=budget.target_delta)
+    )
     reasons = _reasons(plan, ledger, bracket, others)
     return Predicate(
         schema_version="1",
@@ -78,12 +80,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         accounting=(own, *(opinion_part(opinion) for opinion in others)),
         assumptions=dict(words.ASSUMPTIONS),
         realised=realised(plan, ledger),
-        ledger=LedgerPart(
-            ledger_id=ledger.ledger_id,
-            head_sequence=ledger.head.sequence,
-            head_hash=ledger.head.hash,
-            assurance="A0 the one who trains holds ledger and key",
-        ),
+        ledger=_ledger(ledger),
         data=_commitment(ledger),
         code=Code(
             source_digest=around.source_digest,
@@ -204,6 +201,15 @@ def _mechanism(plan: Plan) -> Mechanism:
         randomness="AES-256-CTR under a fresh operating-system key for every step; "
         "never stored, never seeded",
         arithmetic="L1 float64 on a public grid",
+    )
+
+
+def _ledger(ledger: LedgerContent) -> LedgerPart:
+    return LedgerPart(
+        ledger_id=ledger.ledger_id,
+        head_sequence=ledger.head.sequence,
+        head_hash=ledger.head.hash,
+        assurance="A0 the one who trains holds ledger and key",
     )
 
 

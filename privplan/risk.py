@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from privplan.events import Event
 
 _GOLDEN = 0.5 * (math.sqrt(5.0) - 1)
-_ROUNDS = 24
+_ROUNDS = 28
 
 
 def gdp_mu(epsilon: float, delta: float) -> float:
@@ -122,7 +122,10 @@ def true_positive_rate(event: Event, *, false_positive_rate: float) -> float:
     """
     checks.probability(false_positive_rate=false_positive_rate)
     rate = false_positive_rate
-    most = min(-math.log(rate), 600.0)
+    start = advantage(event)
+    # Beyond these, neither bound can be below its value at epsilon 0.
+    most_zero = math.log1p(start / rate)
+    most_one = -math.log1p(-min(start / (1 - rate), 1 - 1e-12))
 
     def near_zero(epsilon: float) -> float:
         delta = accounting.delta(event, epsilon=epsilon).upper
@@ -132,7 +135,7 @@ def true_positive_rate(event: Event, *, false_positive_rate: float) -> float:
         delta = accounting.delta(event, epsilon=epsilon).upper
         return 1 - math.exp(-epsilon) * (1 - rate - delta)
 
-    best = min(_least(near_zero, most), _least(near_one, most))
+    best = min(_least(near_zero, most_zero), _least(near_one, most_one))
     return min(1.0, max(best * (1 + 1e-12), rate))
 
 

@@ -165,7 +165,10 @@ def _ledger(case: _Case) -> str:
     if ledger.data_commitment(content, bytes.fromhex(data.nonce)) != data.value:
         raise _wrong("the report commits to other data than the ledger")
     case.content = content
-    return f"{len(content.entries)} entries, chain whole, head {part.head_hash[:16]}"
+    return (
+        f"{len(content.entries)} entries, chain whole; the report saw it up to entry "
+        f"{part.head_sequence}, {part.head_hash[:16]}"
+    )
 
 
 def _steps(case: _Case) -> str:
@@ -226,7 +229,9 @@ def _second_opinion(case: _Case) -> str:
     said = case.report()
     delta, event = said.claim.delta, said.plan.event
     found = accounting.epsilon(event, delta=delta, adjacency=said.claim.adjacency)
-    others = opinions.second_opinions(event, delta=delta)
+    others = opinions.besides(
+        found.method, opinions.second_opinions(event, delta=delta)
+    )
     if not opinions.agree(found.lower, found.upper, others):
         raise _wrong("the accountants disagree about the events of this plan")
     return "; ".join(

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from privplan.contour.cumulants import Cumulants
     from privplan.contour.loss import Loss
 
+    Route = Callable[[Loss, float], tuple[Curve, float]]
+
 Ladder = tuple[tuple[float, int, bool], ...]
 
 _LOG_FLOOR = -640.0  # deltas below this are rounded up to it
@@ -159,16 +161,19 @@ def epsilon_bracket(
 
 def _solve(loss: Loss, delta: float) -> tuple[Curve, float]:
     """Return a curve near the epsilon of a delta, and an estimate of that epsilon."""
-    with suppress(CannotCertifyError):
-        return _direct(loss, delta)
-    with suppress(CannotCertifyError):
-        kept, lost = capped(loss, delta, _CAP)
-        curve, root = _direct(kept, delta)
-        return Capped(curve, lost), root
-    with suppress(CannotCertifyError):
-        return _walk(loss, delta)
+    problem: CannotCertifyError | None = None
+    for route in (_direct, _walk):
+        for cap in (False, True):
+            try:
+                return _on_capped(route, loss, delta) if cap else route(loss, delta)
+            except CannotCertifyError as error:
+                problem = problem or error
+    raise problem or too_hard("no route is left")
+
+
+def _on_capped(route: Route, loss: Loss, delta: float) -> tuple[Curve, float]:
     kept, lost = capped(loss, delta, _CAP)
-    curve, root = _walk(kept, delta)
+    curve, root = route(kept, delta)
     return Capped(curve, lost), root
 
 
