@@ -237,3 +237,30 @@ def test_sampling_the_same_seed_gives_the_same_images(copied, cli):
 )
 def test_a_sample_option_that_is_not_allowed_is_refused(job, refused, wrong):
     assert refused("sample", job / "run", *wrong)[0] == 2
+
+
+def test_sampling_an_unfinished_run_sends_the_user_on_and_not_back(
+    copied, refused, cli
+):
+    """'Start a new run' would spend the budget a second time."""
+    (copied / "run" / "checkpoint" / "model.safetensors").unlink()
+    _, message = refused("sample", copied / "run")
+    assert "not finished" in message
+    assert cli("train", copied / "run", "--resume")[0] == 0
+    assert cli("sample", copied / "run", "--count", "10", "--steps", "3")[0] == 0
+
+
+def test_a_verification_without_the_ledger_says_what_it_could_not_do(copied, cli):
+    """Deleting a ledger is easier than editing it."""
+    (copied / "run" / "ledger.sqlite").unlink()
+    code, out, _ = cli("verify", copied / "run" / "report.json")
+    assert code == 0
+    assert "VERIFIED, but V5, V6 could not be taken" in out
+    _, out, _ = cli("verify", copied / "run" / "report.json", "--json")
+    assert json.loads(out)["not_taken"] == ["V5", "V6"]
+
+
+def test_a_public_key_cannot_sign(job, refused):
+    code, message = refused("report", job / "run", "--key", job / "trainer.pub")
+    assert code == 1
+    assert "public key" in message

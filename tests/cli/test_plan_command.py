@@ -113,3 +113,28 @@ def test_the_same_request_gives_the_same_plan(cli, tmp_path):
     for name in ("a", "b"):
         cli("plan", "--eps", "2", "--stages", "--out", tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_number_written_otherwise_in_a_plan_is_an_edit(cli, refused, tmp_path):
+    """'1.12580' for '1.12587' is a changed plan, whatever else it is."""
+    path = tmp_path / "plan.json"
+    cli("plan", "--eps", "1", "--stages", "--out", path)
+    noise = plans.read(path).private_phases[0].mechanism.noise_multiplier
+    path.write_text(path.read_text().replace(str(noise), str(noise)[:-1] + "0"))
+    code, message = refused("train", path, "--out", tmp_path / "run")
+    assert code == 4
+    assert "changed after it was written" in message
+
+
+def test_options_that_would_have_no_effect_are_refused(refused, tmp_path):
+    out = ("--out", tmp_path / "plan.json")
+    assert refused("plan", "--eps", "1", "--classes", "3", *out)[0] == 2
+    assert refused("plan", "--eps", "1", "--image-size", "16", *out)[0] == 2
+
+
+def test_a_declared_shape_is_the_shape_of_the_plan(cli, tmp_path):
+    path = tmp_path / "plan.json"
+    cli("plan", "--eps", "1", "--n", "60000", "--image-size", "32", "--classes", "7",
+        "--out", path)  # fmt: skip
+    data = plans.read(path).data
+    assert (data.records, data.height, data.width, data.classes) == (60000, 32, 32, 7)
