@@ -31,6 +31,7 @@ _LEAST_NOISE, _MOST_NOISE = 1e-2, 1e7
 _LEAST_RATE = 1e-12
 _MOST_STEPS = 2**40
 _CLOSE = 3e-9  # of log delta: far below the last digit kept
+_END = 1e-8  # so near the end of the range, it is the end
 _TRIES = 100
 _NUDGES = 3
 
@@ -58,7 +59,8 @@ def noise_multiplier(make: Callable[[float], Event], *, budget: PrivacyBudget) -
     """
     low, high = math.log(_LEAST_NOISE), math.log(_MOST_NOISE)
     for x in _roots(lambda x: make(math.exp(x)), budget, low, high):
-        found = _LEAST_NOISE if x <= low else canonical.round_up(math.exp(x), _DIGITS)
+        at_end = x - low < _END
+        found = _LEAST_NOISE if at_end else canonical.round_up(math.exp(x), _DIGITS)
         for _ in range(_NUDGES):
             if _keeps(make(found), budget):
                 return found
@@ -90,7 +92,7 @@ def sample_rate(make: Callable[[float], Event], *, budget: PrivacyBudget) -> flo
     """
     high = -math.log(_LEAST_RATE)
     for x in _roots(lambda x: make(math.exp(-x)), budget, 0.0, high):
-        found = 1.0 if x <= 0 else canonical.round_down(math.exp(-x), _DIGITS)
+        found = 1.0 if x < _END else canonical.round_down(math.exp(-x), _DIGITS)
         for _ in range(_NUDGES):
             if _keeps(make(found), budget):
                 return found

@@ -142,7 +142,7 @@ def agree(
 
 
 def besides(method: str, found: Sequence[Opinion]) -> tuple[Opinion, ...]:
-    """Leave out the library that gave the first answer: it would only agree with itself.
+    """Leave out the library that gave the first answer: it would confirm itself.
 
     Args:
         method: Of the first answer, as `accounting.Bracket.method` says it.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Ladder = tuple[tuple[float, int, bool], ...]
 
 _LOG_FLOOR = -640.0  # deltas below this are rounded up to it
-_CAP = 1e-8  # chance of what a cap leaves out, relative to delta
+_CAP = 1e-7  # chance of what a cap leaves out, relative to delta
 # (tolerance relative to delta, most nodes, split off the steps that touch the record)
 _LADDER: Ladder = (
     (1e-9, 6_000, False),
@@ -49,6 +49,7 @@ _LADDER: Ladder = (
     (1e-3, 40_000, True),
 )
 _COARSE: Ladder = ((1e-3, 4_000, False), (1e-3, 20_000, True), (1e-3, 30_000, False))
+_NARROW, _NARROW_IF_RARE = 7e-7, 1e-3  # relative widths of epsilon to stop at
 _CHERNOFF_TRIES = 8
 _MOST_WALKS = 40
 _NEAR = 1.9  # in units of 1/t: nodes lose few digits so near
@@ -155,20 +156,33 @@ def epsilon_bracket(
         return _bracket_root(curve, delta, _root_by_halving(curve, loss, delta))
     if beyond and _is_dominated(loss, beyond, log_delta):
         return 0.0, beyond
-    curve, root = _solve(loss, delta)
-    return _bracket_root(curve, delta, root)
+    return _narrowest(loss, delta)
 
 
-def _solve(loss: Loss, delta: float) -> tuple[Curve, float]:
-    """Return a curve near the epsilon of a delta, and an estimate of that epsilon."""
+def _narrowest(loss: Loss, delta: float) -> tuple[float, float]:
+    """Try routes until one is narrow enough; all their brackets hold, so intersect."""
+    participations = max((step.q * step.n for step in loss.sampled), default=3.0)
+    enough = _NARROW if participations >= 3 else _NARROW_IF_RARE
+    low, high = 0.0, math.inf
     problem: CannotCertifyError | None = None
-    for route in (_direct, _walk):
-        for cap in (False, True):
-            try:
-                return _on_capped(route, loss, delta) if cap else route(loss, delta)
-            except CannotCertifyError as error:
-                problem = problem or error
-    raise problem or too_hard("no route is left")
+    for route, cap in (
+        (_direct, False),
+        (_direct, True),
+        (_walk, True),
+        (_walk, False),
+    ):
+        try:
+            found = _on_capped(route, loss, delta) if cap else route(loss, delta)
+            one_low, one_high = _bracket_root(found[0], delta, found[1])
+        except CannotCertifyError as error:
+            problem = problem or error
+            continue
+        low, high = max(low, one_low), min(high, one_high)
+        if high - low <= enough * high:
+            break
+    if not low <= high < math.inf:
+        raise problem or too_hard("no route is left")
+    return low, high
 
 
 def _on_capped(route: Route, loss: Loss, delta: float) -> tuple[Curve, float]:
