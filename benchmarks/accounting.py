@@ -4,9 +4,8 @@
     python benchmarks/accounting.py --quick    four cases, 20 CPU seconds a question
 
 Each question is asked in a process of its own, because peers keep caches, print, and
-sometimes never answer. Times are CPU seconds of the second call for ours (a median of
-nine) and of the first for peers, imports not counted; memory is what the peak grew by
-over the imports. "LOW" marks an epsilon, "FEW" a noise multiplier, that is on the
+sometimes never answer. Times are CPU seconds after a first, easy question that imports what is
+needed (ours a mean of 50, peers once); memory is what the peak grew by since then. "LOW" marks an epsilon, "FEW" a noise multiplier, that is on the
 unsafe side of our certified bracket.
 """
 
@@ -40,12 +39,14 @@ class Case:
     epsilon: float
 
     def event(self, noise: float) -> Event:
+        """Return what the plan does with this noise multiplier."""
         step = PoissonSampledGaussianEvent(
             sample_rate=self.rate, noise_multiplier=noise
         )
         return SelfComposedEvent(event=step, count=self.steps)
 
     def noise(self) -> float:
+        """Return the least noise multiplier, by our calibration."""
         budget = PrivacyBudget(target_epsilon=self.epsilon, target_delta=self.delta)
         return calibration.noise_multiplier(self.event, budget=budget)
 
@@ -69,14 +70,18 @@ QUICK = ("mnist_e1", "cifar_e10", "tiny_e1", "smalldelta")
 
 
 def ours_epsilon(case: Case, noise: float) -> float:
+    """Ask our accountant for its upper end."""
     return accounting.epsilon(case.event(noise), delta=case.delta).upper
 
 
 def ours_noise(case: Case, _: float) -> float:
+    """Ask our calibration."""
     return case.noise()
 
 
 def opacus_epsilon(name: str) -> Callable[[Case, float], float]:
+    """Ask one of Opacus' accountants."""
+
     def ask(case: Case, noise: float) -> float:
         from opacus.accountants import create_accountant  # noqa: PLC0415
 
@@ -88,6 +93,8 @@ def opacus_epsilon(name: str) -> Callable[[Case, float], float]:
 
 
 def opacus_noise(name: str) -> Callable[[Case, float], float]:
+    """Ask Opacus' calibration, as it comes."""
+
     def ask(case: Case, _: float) -> float:
         from opacus.accountants.utils import get_noise_multiplier  # noqa: PLC0415
 
@@ -104,7 +111,8 @@ def opacus_noise(name: str) -> Callable[[Case, float], float]:
     return ask
 
 
-def google_event(case: Case, noise: float) -> Any:
+def google_event(case: Case, noise: float) -> Any:  # noqa: ANN401 - the library has no types
+    """Translate a case for dp-accounting."""
     import dp_accounting  # noqa: PLC0415
 
     step = dp_accounting.PoissonSampledDpEvent(
@@ -113,13 +121,16 @@ def google_event(case: Case, noise: float) -> Any:
     return dp_accounting.SelfComposedDpEvent(step, case.steps)
 
 
-def google_accountant(name: str) -> Any:
+def google_accountant(name: str) -> Any:  # noqa: ANN401 - the library has no types
+    """Return one of dp-accounting's accountants."""
     from dp_accounting import pld, rdp  # noqa: PLC0415
 
     return pld.PLDAccountant() if name == "pld" else rdp.RdpAccountant()
 
 
 def google_epsilon(name: str) -> Callable[[Case, float], float]:
+    """Ask one of dp-accounting's accountants."""
+
     def ask(case: Case, noise: float) -> float:
         accountant = google_accountant(name)
         accountant.compose(google_event(case, noise))
@@ -129,6 +140,8 @@ def google_epsilon(name: str) -> Callable[[Case, float], float]:
 
 
 def google_noise(name: str) -> Callable[[Case, float], float]:
+    """Ask dp-accounting's calibration, as it comes."""
+
     def ask(case: Case, _: float) -> float:
         import dp_accounting  # noqa: PLC0415
 
@@ -145,6 +158,7 @@ def google_noise(name: str) -> Callable[[Case, float], float]:
 
 
 def prv_epsilon(case: Case, noise: float) -> float:
+    """Ask prv-accountant for its upper end, at its error of 0.01."""
     import prv_accountant as prv  # noqa: PLC0415
 
     accountant = prv.PRVAccountant(
@@ -177,18 +191,16 @@ def answer(table: str, peer: str, name: str, noise: float) -> None:
     """Answer one question in this process and print it as JSON."""
     warnings.simplefilter("ignore")
     ask = (EPSILON if table == "epsilon" else NOISE)[peer]
-    small = Case(0.5, 8, 1e-2, 2.0)
-    if table == "epsilon" or peer == "privplan":
-        ask(small, 4.0)  # imports and warms up
+    easy = Case(0.5, 8, 1e-2, 2.0)
+    EPSILON[peer](easy, 4.0)  # imports and warms up
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    spent = []
-    value = math.nan
-    for _ in range(9 if peer == "privplan" else 1):
-        start = time.process_time()
+    value, calls = math.nan, 50 if peer == "privplan" else 1
+    start = time.process_time()
+    for _ in range(calls):
         value = ask(CASES[name], noise)
-        spent.append(time.process_time() - start)
+    spent = (time.process_time() - start) / calls
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    found = {"value": value, "cpu": statistics.median(spent), "mb": grown / 1024}
+    found = {"value": value, "cpu": spent, "mb": grown / 1024}
     print("\n" + json.dumps(found))
 
 
@@ -204,6 +216,7 @@ def ask_apart(
 
 
 def cell(found: dict[str, float] | None, unsafe_below: float, mark: str) -> str:
+    """Write one answer, its time and its memory."""
     if found is None or not math.isfinite(found["value"]):
         return "no answer"
     seconds = found["cpu"]
@@ -238,6 +251,7 @@ def report(names: tuple[str, ...], limit: int) -> None:
 
 
 def main() -> None:
+    """Read the options and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--limit", type=int, default=0, help="CPU seconds a question")

@@ -8,7 +8,10 @@
     decay.py       how far out nodes must go, and what is left beyond
     nodes.py       the sum over nodes, with all its bounds
     jumps.py       the same for rare participation
+    cap.py         leaving out what practically never happens
     closed.py      what needs no contour
+    curve.py       delta over epsilon, by any of these
+    roots.py       where the curve meets a delta, bracketed
     solve.py       epsilon from delta, delta from epsilon, in one direction
     capped.py      an upper end for what is too hard
     both.py        both directions
