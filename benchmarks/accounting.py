@@ -4,9 +4,10 @@
     python benchmarks/accounting.py --quick    four cases, 20 CPU seconds a question
 
 Each question is asked in a process of its own, because peers keep caches, print, and
-sometimes never answer. Times are CPU seconds after a first, easy question that imports what is
-needed (ours a mean of 50, peers once); memory is what the peak grew by since then. "LOW" marks an epsilon, "FEW" a noise multiplier, that is on the
-unsafe side of our certified bracket.
+sometimes never answer. Times are CPU seconds after a first, easy question that imports
+what is needed (ours a mean of 50, peers once); memory is what the peak grew by since
+then. "LOW" marks an epsilon, "FEW" a noise multiplier, that is on the unsafe side of
+our certified bracket.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def opacus_noise(name: str) -> Callable[[Case, float], float]:
     return ask
 
 
-def google_event(case: Case, noise: float) -> Any:  # noqa: ANN401 - the library has no types
+def google_event(case: Case, noise: float) -> Any:
     """Translate a case for dp-accounting."""
     import dp_accounting  # noqa: PLC0415
 
@@ -121,7 +122,7 @@ def google_event(case: Case, noise: float) -> Any:  # noqa: ANN401 - the library
     return dp_accounting.SelfComposedDpEvent(step, case.steps)
 
 
-def google_accountant(name: str) -> Any:  # noqa: ANN401 - the library has no types
+def google_accountant(name: str) -> Any:
     """Return one of dp-accounting's accountants."""
     from dp_accounting import pld, rdp  # noqa: PLC0415
 

@@ -94,9 +94,11 @@ def _at(loss: Loss, here: Cumulants, epsilon: float, ladder: Ladder) -> Curve:
     with suppress(CannotCertifyError):
         return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder[:1])
     with suppress(CannotCertifyError):
-        kept, lost = capped(loss, math.exp(log_delta), _CAP)
-        fine = at_epsilon(kept, epsilon, guess(kept, log_delta))
-        size = min(fine.log_delta(epsilon), 0.0)
+        size = log_delta
+        for _ in range(2):  # a better estimate of delta, once far outputs are gone
+            kept, lost = capped(loss, math.exp(size), _CAP)
+            fine = at_epsilon(kept, epsilon, guess(kept, size))
+            size = min(fine.log_delta(epsilon), 0.0)
         return Capped(nodes_at(fine, epsilon, log_delta=size, ladder=ladder), lost)
     return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder)
 
