@@ -71,6 +71,11 @@ def delta_bracket(
     return _at(loss, here, epsilon, LADDER).bracket(epsilon)
 
 
+def _cap_near(loss: Loss, epsilon: float, log_delta: float) -> tuple[Cumulants, float]:
+    kept, lost = capped(loss, math.exp(log_delta), _CAP)
+    return at_epsilon(kept, epsilon, guess(kept, log_delta)), lost
+
+
 def log_delta_estimate(loss: Loss, epsilon: float) -> float:
     """Estimate log delta(eps) in one direction, without bounds.
 
@@ -94,11 +99,10 @@ def _at(loss: Loss, here: Cumulants, epsilon: float, ladder: Ladder) -> Curve:
     with suppress(CannotCertifyError):
         return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder[:1])
     with suppress(CannotCertifyError):
-        size = log_delta
-        for _ in range(2):  # a better estimate of delta, once far outputs are gone
-            kept, lost = capped(loss, math.exp(size), _CAP)
-            fine = at_epsilon(kept, epsilon, guess(kept, size))
-            size = min(fine.log_delta(epsilon), 0.0)
+        rough, _ = _cap_near(loss, epsilon, log_delta)
+        # A better estimate of delta, now that far outputs are gone.
+        size = min(rough.log_delta(epsilon), 0.0)
+        fine, lost = _cap_near(loss, epsilon, size)
         return Capped(nodes_at(fine, epsilon, log_delta=size, ladder=ladder), lost)
     return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder)
 
