@@ -358,5 +358,6 @@ def ledger_show(
 
     Exit code: 0 the chain is whole, 1 not a ledger, 4 the chain is broken.
     """
+    checks.count(last=last)
     path = folders.ledger_file(run)
     render.ledger(ledger.read(path), last=last, as_json=as_json)

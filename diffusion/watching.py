@@ -7,6 +7,7 @@ stop; the run then finishes its step, saves and returns.
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from privplan import checks
 from privplan.plan import PlanPhase
 
 
@@ -57,3 +58,7 @@ class RunOptions:
     checkpoint_seconds: float = 15.0
     allow_code_change: bool = False
     unsafe_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.physical_batch_size is not None:
+            checks.count(physical_batch_size=self.physical_batch_size)

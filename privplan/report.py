@@ -76,7 +76,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         claim=_claim(plan, bracket),
         scope=_scope(plan),
         plan=plan,
-        mechanism=_mechanism(plan),
+        mechanism=_mechanism(plan, ledger),
         accounting=(own, *(opinion_part(opinion) for opinion in others)),
         assumptions=dict(words.ASSUMPTIONS),
         realised=realised(plan, ledger),
@@ -185,7 +185,7 @@ def _scope(plan: Plan) -> Scope:
     return Scope(covers=covers or ("nothing private was read",), excludes=excludes)
 
 
-def _mechanism(plan: Plan) -> Mechanism:
+def _mechanism(plan: Plan, ledger: LedgerContent) -> Mechanism:
     norms = ", ".join(
         f"{phase.name}: C = {phase.max_grad_norm!r}" for phase in plan.private_phases
     )
@@ -198,8 +198,7 @@ def _mechanism(plan: Plan) -> Mechanism:
         denominator="expected batch size, a constant of the plan",
         non_finite_gradients="count as zero",
         empty_batch="a step of noise only",
-        randomness="AES-256-CTR under a fresh operating-system key for every step; "
-        "never stored, never seeded",
+        randomness=words.SEEDED if ledger.unsafe else words.RANDOMNESS,
         arithmetic="L1 float64 on a public grid",
     )
 

@@ -54,7 +54,11 @@ LIMITATIONS: tuple[str, ...] = (
     "Groups of k related records are protected k times less.",
 )
 
-RELEASED = "all-iterates"
+RANDOMNESS = (
+    "AES-256-CTR under a fresh operating-system key for every step; never stored, "
+    "never seeded"
+)
+SEEDED = "AES-256-CTR under keys from a seed: predictable, so it protects nobody"
 
 STATEMENT = (
     "Training read the private records only through the events listed here; together "

@@ -264,3 +264,15 @@ def test_a_public_key_cannot_sign(job, refused):
     code, message = refused("report", job / "run", "--key", job / "trainer.pub")
     assert code == 1
     assert "public key" in message
+
+
+@pytest.mark.parametrize("size", ["0", "-5"])
+def test_a_physical_batch_without_records_is_refused(job, refused, tmp_path, size):
+    """A negative size would skip every record, and every step would be noise alone."""
+    out = tmp_path / "run"
+    code, message = refused(
+        "train", job / "plan.json", "--out", out, "--physical-batch", size
+    )
+    assert code == 2
+    assert "physical_batch_size" in message
+    assert not out.exists()

@@ -332,6 +332,20 @@ def test_a_report_about_an_unfinished_run_says_so(run, tmp_path):
     assert found.verdict == "dp-claim"
 
 
+def test_a_seeded_run_makes_no_claim_and_does_not_call_itself_unseeded(run, tmp_path):
+    """Predictable noise is no noise; the report has to say so in every place."""
+    plan = plans.read(run / "plan.json")
+    seeded = tmp_path / "seeded"
+    seeded.mkdir()
+    with open_ledger(seeded, plan) as book:
+        book.record_unsafe("unsafe_seed")
+        book.reserve("private", 7)
+    found = report.build(plan, ledger.read(seeded / "ledger.sqlite"), AROUND)
+    assert found.verdict == "no-claim"
+    assert "seed" in found.reasons[0]
+    assert "never seeded" not in found.mechanism.randomness
+
+
 def test_the_payload_of_a_report_is_plain_json_anyone_can_read(run):
     envelope = json.loads((run / "report.json").read_text())
     statement = json.loads(base64.b64decode(envelope["payload"]))
