@@ -98,7 +98,7 @@ def count(**values: int) -> None:
         ParameterError: A value is below one, or not a whole number.
     """
     for name, value in values.items():
-        if type(value) is not int or not 1 <= value <= 2**53:
+        if type(value) is not int or not 1 <= value < 2**53:
             raise ParameterError(
                 f"{name} is {value!r}, but it must be a whole number of at least 1",
                 hint=f"give {name} a value such as 100",

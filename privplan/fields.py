@@ -53,7 +53,7 @@ Number = Annotated[
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in lower-case hex."""
 
-Count = Annotated[int, Field(ge=1, le=2**53)]
+Count = Annotated[int, Field(ge=1, lt=2**53)]
 """A whole number of at least one."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]

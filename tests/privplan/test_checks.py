@@ -11,7 +11,7 @@ CHECKS = [
     (checks.probability, [1e-12, 0.5], [0.0, 1.0, 1.5, -1.0, math.nan, math.inf]),
     (checks.rate, [1e-9, 1.0], [0.0, 1.0 + 1e-9, -0.5, math.nan]),
     (checks.fraction, [0.0, 0.999], [1.0, -0.1, math.nan]),
-    (checks.count, [1, 2**53], [0, -1, 1.0, True, 2**53 + 1, math.nan]),
+    (checks.count, [1, 2**53 - 1], [0, -1, 1.0, True, 2**53, math.nan]),
 ]
 
 
