@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cli.columns import Column, print_fitted
 from cli.paper import console, table
-from privplan import events, plan_size
+from privplan import events, plan_size, plan_words
 from privplan.canonical import text_down, text_up
 from privplan.plan import Plan
 from privplan.summary import PhaseCost, phase_costs, stage_costs
@@ -117,12 +117,12 @@ def _total(out: Console, shown: Plan, costs: tuple[PhaseCost, ...]) -> None:
         f"whole plan  epsilon {text_up(upper, 4)} of {target:g}  "
         f"{'█' * full}{'░' * (_BAR - full)}",
     )
-    charged = [cost.alone for cost in costs if cost.reads_private_records]
-    if len(charged) > 1:
-        out.print(
-            f"  one by one they would sum to {text_up(sum(charged), 4)}; composed "
-            f"jointly they cost {text_up(upper, 4)}"
-        )
+    for sentence in (
+        plan_words.why_not_add_up(shown, costs),
+        plan_words.in_words(shown),
+    ):
+        if sentence is not None:
+            out.print(sentence)
 
 
 def _private_step(out: Console, shown: Plan) -> None:
