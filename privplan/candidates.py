@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 SPREAD_RATIO = 5.0
 """v_t / v_x: 5.4 for a net trained on strokes, 5.1 on digits after private training."""
 
+NOTHING = events.ComposedEvent(events=())
+
 _MEAN_IN_SCORE = 1.0  # s / v_x
 _MEAN_IN_GAIN = 0.1  # s' / v_x
 _RATE_DIGITS = 3
@@ -114,7 +116,7 @@ class ChoiceRequest:
     records: int
     trained_parameters: int
     compute: Compute
-    fixed: Event = events.ComposedEvent(events=())
+    fixed: Event = NOTHING
     start: Start = Start.SCRATCH
     steps: int | None = None
     sample_rate: float | None = None

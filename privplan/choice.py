@@ -104,7 +104,25 @@ def choose(request: ChoiceRequest) -> Choice:
         ...     )
         ... ).chosen
         >>> found.steps, found.noise_multiplicity, round(found.efficiency, 2)
-        (60, 5, 0.81)
+        (60, 5, 0.67)
+    """
+    mu, best, looked_at = search(request)
+    return Choice(
+        request=request,
+        mu=mu,
+        chosen=calibrated(request, mu, best),
+        looked_at=looked_at,
+    )
+
+
+def search(request: ChoiceRequest) -> tuple[MuLeft, Candidate, tuple[Candidate, ...]]:
+    """Search as `choose` does, without the last calibration.
+
+    Returns:
+        What is left of the budget; the best; all that was looked at, by K, then T.
+
+    Raises:
+        InfeasibleBudgetError: The fixed events alone exceed the budget.
     """
     mu = mu_left(request.budget, request.fixed)
     seen: dict[tuple[int, int], Candidate] = {}
@@ -117,14 +135,8 @@ def choose(request: ChoiceRequest) -> Choice:
         return seen[steps, draws]
 
     best = _best_of_draws(request, look)
-    return Choice(
-        request=request,
-        mu=mu,
-        chosen=calibrated(request, mu, best),
-        looked_at=tuple(
-            sorted(seen.values(), key=lambda c: (c.noise_multiplicity, c.steps))
-        ),
-    )
+    by_draws = sorted(seen.values(), key=lambda c: (c.noise_multiplicity, c.steps))
+    return mu, best, tuple(by_draws)
 
 
 def _best_of_draws(request: ChoiceRequest, look: Look) -> Candidate:
