@@ -8,7 +8,7 @@ plan. It is computed from public constants, so printing it costs nothing.
     drowned       F < 30         training from scratch was not seen to work below it
     from scratch  F0 < 100       it was not seen to work well below it
     queries       20 % of mu^2; 70 % where F0 < 10; more was not seen to pay
-    delta         > 1e-4         one record in ten thousand may be released whole
+    delta         > 1e-4         usual promises are 1e-5 and below
 
 The thresholds of F come from 8 x 8 digits with 58,600 parameters: at F = 13 private
 training from scratch limped and needed a prepared start, at 1.9 a short fine-tune was
@@ -49,6 +49,7 @@ CORRELATED_NOISE_BELOW = 0.6
 
 _UNUSED, _OVER = 0.8, 1.05
 _HELPS = 1.1
+_SIGNAL_TO_SPARE = 0.2  # gain per step; above it, twice the steps gain a tenth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ def _about_noise(choice: Choice) -> Said:
     if index < wanted <= reachable:
         text = (
             f"noise drowns the signal: F = {index:.2g}; with more compute the same "
-            f"budget reaches {reachable:.2g}"
+            f"budget reaches {_two_digits(reachable):,}"
         )
         said.append(("noise", text))
     elif index < wanted:
@@ -176,8 +177,8 @@ def _about_budget(choice: Choice) -> Said:
     delta = choice.request.budget.target_delta
     if delta > LARGE_DELTA:
         text = (
-            f"delta is {delta:.2g}: with that chance the promise may fail altogether, "
-            "which is weak whatever epsilon is; a smaller --delta costs little noise"
+            f"delta is {delta:.2g}: with a delta above {LARGE_DELTA:g} a promise "
+            "is weak whatever its epsilon is"
         )
         said.append(("delta", text))
     return said
@@ -187,10 +188,12 @@ def _about_compute(choice: Choice, others: Sequence[Alternative]) -> Said:
     chosen, more = choice.chosen, _twice_the_compute(others)
     reached = f"{_percent(chosen.efficiency)} of what this budget allows is reached"
     if chosen.efficiency > SATED:
-        helps = more is not None and more.gain > _HELPS * chosen.gain
+        helps = chosen.gain > _SIGNAL_TO_SPARE * chosen.steps or (
+            more is not None and more.gain > _HELPS * chosen.gain
+        )
         text = (
-            f"larger batches are useless here: {reached}; more compute would still "
-            "help a little, through more steps or noise draws"
+            f"larger batches are useless here: {reached}; more steps or noise draws "
+            "would still help a little"
             if helps
             else f"more steps and larger batches are useless here: {reached}; more "
             "records, a larger epsilon or fewer trained parameters would help"
@@ -249,7 +252,7 @@ def _about_limits(choice: Choice) -> Said:
 
 
 def _percent(part: float) -> str:
-    return "under 1 %" if part < 0.005 else f"{100 * part:.0f} %"
+    return f"{100 * part:.2g} %" if part < 0.01 else f"{100 * part:.0f} %"
 
 
 def _two_digits(value: float) -> int:
