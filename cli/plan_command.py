@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,8 @@ from cli.options import (
     PublicData,
 )
 from privplan import plan as plans
-from privplan import plan_size, summary_json
+from privplan import summary_json
+from privplan.plan_choice import choice_of
 from privplan.planner import PlanRequest, Wishes, make_plan
 from privplan.presets import Parameterisation, Pretraining
 from privplan.stages import Sharing
@@ -69,6 +71,14 @@ def plan(
     synthetic_weight: Annotated[
         float, typer.Option(help="Of the synthetic gradient; --share mixture.")
     ] = 1.0,
+    compute: Annotated[
+        str | None,
+        typer.Option(help="Time for the private steps, as 10m: the rest is chosen."),
+    ] = None,
+    draws: Annotated[
+        float | None,
+        typer.Option(help="The same in draws: rows through the network, both ways."),
+    ] = None,
     image_size: ImageSize = None,
     classes: Classes = None,
     verify: Annotated[
@@ -101,12 +111,12 @@ def plan(
         wishes=wishes,
         second_opinions=verify,
     )
-    made = make_plan(request)
+    given = actions.compute_of(request, compute, draws)
+    made = make_plan(replace(request, compute=given))
     plans.write(made, out)
+    choice = choice_of(made, seconds_per_draw=given and given.seconds_per_draw)
     if as_json:
-        trained = plan_size.trained_parameters(made.data, made.training)
-        found = summary_json.as_json(made, trained_parameters=trained)
-        render.print_json(found | {"path": str(out)})
+        render.print_json(summary_json.as_json(made, choice) | {"path": str(out)})
         return
-    render.plan(made)
+    render.plan(made, choice)
     render.talk(f"No record was touched. Saved {out}. Next: privplan train {out}")

@@ -11,16 +11,23 @@ from rich.console import Console
 
 from cli.columns import Column, print_fitted
 from cli.paper import console, table
+from cli.plan_advice import outlook
 from privplan import events, plan_size, plan_words
 from privplan.canonical import text_down, text_up
+from privplan.choice import Choice
 from privplan.plan import Plan
 from privplan.summary import PhaseCost, phase_costs, stage_costs
 
 _BAR = 30
 
 
-def plan(shown: Plan) -> None:
-    """Print a plan."""
+def plan(shown: Plan, choice: Choice | None) -> None:
+    """Print a plan.
+
+    Args:
+        shown: The plan.
+        choice: What it chose, for alternatives and advice; None without private steps.
+    """
     out = console()
     _head(out, shown)
     _stages(out, shown)
@@ -31,6 +38,8 @@ def plan(shown: Plan) -> None:
     _phases(out, costs)
     _total(out, shown, costs)
     _private_step(out, shown)
+    if choice is not None:
+        outlook(out, choice)
     _accountants(out, shown)
 
 

@@ -29,12 +29,16 @@ def in_words(plan: Plan) -> str:
         >>> in_words(make_plan(PlanRequest(target_epsilon=1.0)))[:60]
         'Who accepts 1 false alarm in 100 finds at most 2.4 of 100 me'
     """
-    found = risk.true_positive_rate(plan.event, false_positive_rate=FALSE_ALARMS)
-    members = canonical.text_up(100 * found, 1)
+    members = canonical.text_up(100 * found_at_most(plan), 1)
     return (
         f"Who accepts 1 false alarm in 100 finds at most {members} of 100 members, "
         "whatever else is known."
     )
+
+
+def found_at_most(plan: Plan) -> float:
+    """Return the most members that can be found at one false alarm in a hundred."""
+    return risk.true_positive_rate(plan.event, false_positive_rate=FALSE_ALARMS)
 
 
 def why_not_add_up(plan: Plan, costs: Sequence[PhaseCost]) -> str | None:

@@ -14,21 +14,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from privplan import (
-    accounting,
-    canonical,
     declared,
-    opinions,
     plan,
+    plan_costs,
     plan_phases,
     plan_size,
     risk,
 )
 from privplan.budget import PrivacyBudget, check_delta, default_delta
+from privplan.candidates import ChoiceRequest, Compute
+from privplan.choice import choose
 from privplan.declared import DIGITS, DeclaredData
-from privplan.errors import BudgetExceededError, ParameterError, PolicyError
+from privplan.errors import ParameterError
+from privplan.plan_choice import start_of
 from privplan.plan_phases import PublicData, Wishes
 from privplan.presets import Parameterisation, Preset, Pretraining, resolve
 from privplan.recipes import Recipe, recipe
@@ -54,6 +55,8 @@ class PlanRequest:
         pretraining: What the network learns from before any record.
         parameterisation: What the network is wrapped in.
         wishes: What is pinned of the phases.
+        compute: What the private steps may compute; None means as much as the recipe
+            for this size of image, with its steps, rate and draws.
         second_opinions: Whether to ask the other accountants now; if not, they are
             asked before training.
     """
@@ -66,6 +69,7 @@ class PlanRequest:
     pretraining: Pretraining | None = None
     parameterisation: Parameterisation | None = None
     wishes: Wishes = field(default_factory=Wishes)
+    compute: Compute | None = None
     second_opinions: bool = False
 
 
@@ -113,7 +117,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         stages=_stages(allocation),
         phases=phases,
         training=training,
-        accounting=_accounting(phases, budget, others=request.second_opinions),
+        accounting=plan_costs.account(phases, budget, others=request.second_opinions),
         digest="0" * 64,
     )
     return plan.seal(draft)
@@ -156,7 +160,7 @@ def _phases(
         found.append(
             plan_phases.private_phase(
                 settings,
-                wishes,
+                _chosen(request, found, training, budget),
                 budget,
                 records=data.records,
                 fixed=found,
@@ -165,6 +169,37 @@ def _phases(
             )
         )
     return tuple(found)
+
+
+def _chosen(
+    request: PlanRequest,
+    fixed: Sequence[plan.PlanPhase],
+    training: plan.PlanTraining,
+    budget: PrivacyBudget,
+) -> Wishes:
+    """Choose steps, rate and noise draws, where there is a compute budget to fill."""
+    wishes, data = request.wishes, declared.document(request.data)
+    if request.compute is None:
+        return wishes
+    found = choose(
+        ChoiceRequest(
+            budget=budget,
+            records=data.records,
+            trained_parameters=plan_size.trained_parameters(data, training),
+            compute=request.compute,
+            fixed=plan.whole_event(fixed),
+            start=start_of(fixed),
+            steps=wishes.steps,
+            sample_rate=wishes.sample_rate,
+            noise_multiplicity=wishes.noise_multiplicity,
+        )
+    ).chosen
+    return replace(
+        wishes,
+        steps=found.steps,
+        sample_rate=found.sample_rate,
+        noise_multiplicity=found.noise_multiplicity,
+    )
 
 
 def _asks_gaussian(allocation: StageAllocation, training: plan.PlanTraining) -> bool:
@@ -232,53 +267,4 @@ def _training(
         label_dropout=0.1,
         ema_decay=settings.ema_decay,
         optimiser="adam",
-    )
-
-
-def _accounting(
-    phases: Sequence[plan.PlanPhase],
-    budget: PrivacyBudget,
-    *,
-    others: bool,
-) -> plan.PlanAccounting:
-    event = plan.whole_event(phases)
-    bracket = accounting.epsilon(
-        event, delta=budget.target_delta, adjacency=budget.adjacency
-    )
-    if not bracket.upper <= budget.target_epsilon:
-        raise BudgetExceededError(
-            f"the plan would cost epsilon {canonical.text_up(bracket.upper, 4)}, but "
-            f"its budget is epsilon {budget.target_epsilon:g}",
-            stage="plan",
-            needed=bracket.upper,
-            target=budget.target_epsilon,
-            hint="raise --eps, or lower --steps or --sample-rate",
-        )
-    found = (
-        opinions.besides(
-            bracket.method, opinions.second_opinions(event, delta=budget.target_delta)
-        )
-        if others
-        else ()
-    )
-    if not opinions.agree(bracket.lower, bracket.upper, found):
-        raise PolicyError(
-            "the accountants disagree about this plan, so nothing can be claimed",
-            hint="change --steps or --sample-rate a little, and report the case",
-        )
-    return plan.PlanAccounting(
-        epsilon_lower=bracket.lower,
-        epsilon_upper=bracket.upper,
-        method=bracket.method,
-        composition="committed",
-        second_opinions=tuple(
-            plan.PlanOpinion(
-                name=opinion.name,
-                version=opinion.version,
-                method=opinion.method,
-                lower=opinion.lower,
-                upper=opinion.upper,
-            )
-            for opinion in found
-        ),
     )
