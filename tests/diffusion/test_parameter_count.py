@@ -32,7 +32,7 @@ def real(config):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     channels=st.sampled_from([1, 3]),
     size=st.tuples(st.integers(4, 40), st.integers(4, 40)),

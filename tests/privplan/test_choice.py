@@ -1,6 +1,8 @@
 """The planner's choice: against brute force, and in the situations users are in."""
 
 import math
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -207,6 +209,15 @@ def test_ten_minutes_become_draws_less_the_time_every_step_takes():
 
 def test_without_a_measured_speed_no_time_is_claimed():
     assert choose(wanted()).chosen.seconds is None
+
+
+def test_choosing_loads_no_numbers_until_a_budget_is_there():
+    """`privplan --help` loads the planner, and must stay quick."""
+    code = "import sys, privplan.advice; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"numpy", "scipy", "torch"} & set(done.stdout.split())
 
 
 def test_a_choice_is_made_while_one_waits():
