@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
-from privplan import canonical, events, files
+from privplan import canonical, events, files, plan_checks
 from privplan.errors import DocumentError, IntegrityError
 from privplan.fields import Digest, Document, Name, read_document
 from privplan.plan_parts import (
+    GaussianPhase,
     PlanAccounting,
     PlanBudget,
     PlanData,
@@ -38,12 +39,15 @@ from privplan.plan_parts import (
     PlanStage,
     PlanTraining,
     PrivatePhase,
+    PublicPhase,
+    QueryPhase,
     SyntheticPhase,
 )
 from privplan.stages import Source, join_intervals
 
 __all__ = [
     "FORMAT",
+    "GaussianPhase",
     "Plan",
     "PlanAccounting",
     "PlanBudget",
@@ -54,6 +58,8 @@ __all__ = [
     "PlanStage",
     "PlanTraining",
     "PrivatePhase",
+    "PublicPhase",
+    "QueryPhase",
     "SyntheticPhase",
     "from_text",
     "read",
@@ -66,10 +72,12 @@ __all__ = [
 FORMAT: Final = "privplan-plan/1"
 _KIND = "privplan-plan/"
 
+PhaseT = TypeVar(
+    "PhaseT", SyntheticPhase, PublicPhase, GaussianPhase, QueryPhase, PrivatePhase
+)
 
-def whole_event(
-    phases: Sequence[SyntheticPhase | PrivatePhase],
-) -> events.ComposedEvent:
+
+def whole_event(phases: Sequence[PlanPhase]) -> events.ComposedEvent:
     """Return everything some phases do to the records, as one event tree."""
     return events.ComposedEvent(
         events=tuple(
@@ -99,8 +107,12 @@ class Plan(Document):
 
     @property
     def private_phases(self) -> tuple[PrivatePhase, ...]:
-        """The phases that read private records."""
-        return tuple(p for p in self.phases if isinstance(p, PrivatePhase))
+        """The phases that train on private records."""
+        return self.phases_of(PrivatePhase)
+
+    def phases_of(self, kind: type[PhaseT]) -> tuple[PhaseT, ...]:
+        """Return the phases of one kind, in order."""
+        return tuple(phase for phase in self.phases if isinstance(phase, kind))
 
     def intervals(self, source: Source) -> tuple[tuple[float, float], ...]:
         """Return the sigma intervals that learn from one source, touching ones joined.
@@ -137,7 +149,8 @@ def from_text(text: bytes) -> Plan:
     """
     _check_digest(canonical.read_json(text, what="plan"))
     plan = read_document(Plan, text, what="plan")
-    _check_consistency(plan)
+    plan.budget.as_budget()
+    plan_checks.check(plan.data, plan.stages, plan.phases, plan.training)
     return plan
 
 
@@ -153,31 +166,6 @@ def _check_digest(raw: dict[str, Any]) -> None:
             f"{found[:12]}…, it says {stated[:12]}…",
             hint="make the plan again with privplan plan; a plan is applied exactly",
         )
-
-
-def _check_consistency(plan: Plan) -> None:
-    plan.budget.as_budget()
-    for phase in plan.phases:
-        if isinstance(phase, PrivatePhase):
-            rate = phase.mechanism.sample_rate
-            expected = rate * plan.data.records
-            if not abs(phase.expected_batch_size - expected) <= 1e-9 * expected:
-                raise _inconsistent("expected_batch_size is not sample_rate times n")
-        elif not isinstance(phase.event, events.NoOpEvent):
-            raise _inconsistent(f"phase '{phase.name}' reads nothing but has a cost")
-    private = bool(plan.private_phases)
-    if private != bool(plan.intervals(Source.PRIVATE)):
-        raise _inconsistent("stages and phases disagree on what is private")
-    names = [phase.name for phase in plan.phases]
-    if len(set(names)) != len(names):
-        raise _inconsistent("two phases have one name")
-
-
-def _inconsistent(problem: str) -> DocumentError:
-    return DocumentError(
-        f"this plan contradicts itself: {problem}",
-        hint="make the plan again with privplan plan",
-    )
 
 
 def read(path: Path) -> Plan:

@@ -13,8 +13,8 @@ from pydantic import Field
 from privplan import events
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError
-from privplan.fields import Count, Document, EventField, Name, Number
-from privplan.stages import Source, StageName
+from privplan.fields import Count, Digest, Document, EventField, Name, Number
+from privplan.stages import Sharing, Source, StageName
 
 
 class PlanBudget(Document):
@@ -75,6 +75,71 @@ class SyntheticPhase(Document):
     learning_rate: Number
 
 
+class PublicPhase(Document):
+    """Ordinary training on images declared public; reads no private record."""
+
+    kind: Literal["public"]
+    name: Name
+    steps: Count
+    event: EventField
+    data_name: Name
+    data_digest: Digest
+    declared_by: Name
+    batch_size: Count
+    learning_rate: Number
+
+
+class GaussianPhase(Document):
+    """One noisy query of class sums, class counts and second moments."""
+
+    kind: Literal["gaussian"]
+    name: Name
+    steps: Literal[1]
+    event: EventField
+    centre: Number
+    radius: Number
+    shares: tuple[Number, Number, Number]
+
+    @property
+    def noise_multiplier(self) -> float:
+        """Noise of the query over its sensitivity.
+
+        Raises:
+            DocumentError: The event is not a Gaussian.
+        """
+        return _gaussian(self.name, self.event).noise_multiplier
+
+
+class QueryPhase(Document):
+    """One noisy sum over the records beside the training."""
+
+    kind: Literal["query"]
+    name: Name
+    steps: Count
+    event: EventField
+    asks: Literal["labels", "count"]
+    releases: Name
+
+    @property
+    def noise_multiplier(self) -> float:
+        """Noise of the query over its sensitivity.
+
+        Raises:
+            DocumentError: The event is not a Gaussian.
+        """
+        return _gaussian(self.name, self.event).noise_multiplier
+
+
+def _gaussian(name: str, event: events.Event) -> events.GaussianEvent:
+    if isinstance(event, events.GaussianEvent):
+        return event
+    raise DocumentError(
+        f"phase '{name}' is a query, but its event is "
+        f"'{events.to_json(event)['type']}'",
+        hint="make the plan again with privplan plan",
+    )
+
+
 class PrivatePhase(Document):
     """DP-SGD on the private records."""
 
@@ -87,6 +152,7 @@ class PrivatePhase(Document):
     max_grad_norm: Number
     clipping: Literal["fixed", "normalised"]
     learning_rate: Number
+    synthetic_weight: Number
 
     @property
     def mechanism(self) -> events.PoissonSampledGaussianEvent:
@@ -104,7 +170,10 @@ class PrivatePhase(Document):
         )
 
 
-PlanPhase = Annotated[SyntheticPhase | PrivatePhase, Field(discriminator="kind")]
+PlanPhase = Annotated[
+    SyntheticPhase | PublicPhase | GaussianPhase | QueryPhase | PrivatePhase,
+    Field(discriminator="kind"),
+]
 
 
 class PlanNetwork(Document):
@@ -121,7 +190,8 @@ class PlanTraining(Document):
     """Network, loss and optimiser; public constants."""
 
     network: PlanNetwork
-    parameterisation: Literal["edm"]
+    parameterisation: Literal["edm", "v", "vp", "ve", "gaussian"]
+    sharing: Sharing = Field(strict=False)
     p_mean: Number
     p_std: Number
     sigma_data: Number
@@ -148,4 +218,5 @@ class PlanAccounting(Document):
     epsilon_lower: Number
     epsilon_upper: Number
     method: Name
+    composition: Literal["committed"]
     second_opinions: tuple[PlanOpinion, ...]

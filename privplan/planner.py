@@ -12,61 +12,32 @@ are: events that cost nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from dataclasses import dataclass, field
 
-from privplan import accounting, calibration, canonical, checks, events, opinions, plan
-from privplan.budget import PrivacyBudget, check_delta, default_delta
-from privplan.errors import BudgetExceededError, PolicyError
-from privplan.recipes import Recipe, recipe
-from privplan.stages import (
-    ALL_PRIVATE,
-    Source,
-    StageAllocation,
-    parse,
+from privplan import (
+    accounting,
+    canonical,
+    declared,
+    opinions,
+    plan,
+    plan_phases,
+    risk,
 )
+from privplan.budget import PrivacyBudget, check_delta, default_delta
+from privplan.declared import DIGITS, DeclaredData
+from privplan.errors import BudgetExceededError, ParameterError, PolicyError
+from privplan.plan_phases import PublicData, Wishes
+from privplan.presets import Parameterisation, Preset, Pretraining, resolve
+from privplan.recipes import Recipe, recipe
+from privplan.stages import Sharing, Source, StageAllocation, parse
 from privplan.version import __version__
 
-NumberT = TypeVar("NumberT", int, float)
+__all__ = ["DIGITS", "DeclaredData", "PlanRequest", "PublicData", "Wishes", "make_plan"]
 
-SYNTHETIC_SEED = 20240601
 NETWORK_SEED = 20240602
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeclaredData:
-    """What is declared about the data; all of it becomes public.
-
-    Attributes:
-        records: n.
-        channels: 1 for grey, 3 for RGB.
-        height: In pixels.
-        width: In pixels.
-        classes: Number of labels.
-        embedded: "digits" when the data are the embedded set.
-    """
-
-    records: int
-    channels: int
-    height: int
-    width: int
-    classes: int
-    embedded: Literal["digits"] | None = None
-
-    def __post_init__(self) -> None:
-        checks.count(
-            records=self.records,
-            channels=self.channels,
-            height=self.height,
-            width=self.width,
-            classes=self.classes,
-        )
-
-
-DIGITS = DeclaredData(
-    records=1437, channels=1, height=8, width=8, classes=10, embedded="digits"
-)
+_TRAINED = 58_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,23 +48,25 @@ class PlanRequest:
         target_epsilon: Upper end for epsilon.
         target_delta: Default n^-1.1.
         data: Declared facts.
-        stages: Text of `--stages`; None means every stage is private.
-        steps: Private steps.
-        sample_rate: Probability of a record per step.
-        noise_multiplicity: Noise draws per record.
-        synthetic_steps: Steps on synthetic images, where a stage uses them.
-        second_opinions: Whether to ask the other accountants.
+        stages: Text of `--stages`: a preset or an allocation; None means every stage
+            is private.
+        sharing: What the networks of the stages have in common.
+        pretraining: What the network learns from before any record.
+        parameterisation: What the network is wrapped in.
+        wishes: What is pinned of the phases.
+        second_opinions: Whether to ask the other accountants now; if not, they are
+            asked before training.
     """
 
     target_epsilon: float
     target_delta: float | None = None
     data: DeclaredData = DIGITS
     stages: str | None = None
-    steps: int | None = None
-    sample_rate: float | None = None
-    noise_multiplicity: int | None = None
-    synthetic_steps: int | None = None
-    second_opinions: bool = True
+    sharing: Sharing = Sharing.SEQUENTIAL
+    pretraining: Pretraining | None = None
+    parameterisation: Parameterisation | None = None
+    wishes: Wishes = field(default_factory=Wishes)
+    second_opinions: bool = False
 
 
 def make_plan(request: PlanRequest) -> plan.Plan:
@@ -117,13 +90,15 @@ def make_plan(request: PlanRequest) -> plan.Plan:
     check_delta(delta, data.records)
     budget = PrivacyBudget(target_epsilon=request.target_epsilon, target_delta=delta)
     settings = recipe(records=data.records, height=data.height, width=data.width)
+    preset = resolve(request.stages)
     allocation = parse(
-        ALL_PRIVATE if request.stages is None else request.stages,
+        preset.stages,
         dimensions=data.channels * data.height * data.width,
         sigma_min=settings.sigma_min,
         sigma_max=settings.sigma_max,
     )
-    phases = _phases(request, settings, allocation, budget)
+    training = _training(request, preset, allocation, settings)
+    phases = _phases(request, preset, allocation, training, budget)
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,
@@ -134,26 +109,14 @@ def make_plan(request: PlanRequest) -> plan.Plan:
             unit=budget.unit.name,
             max_records_per_unit=budget.unit.max_records,
         ),
-        data=_declared(data),
+        data=declared.document(data),
         stages=_stages(allocation),
         phases=phases,
-        training=_training(settings),
+        training=training,
         accounting=_accounting(phases, budget, others=request.second_opinions),
         digest="0" * 64,
     )
     return plan.seal(draft)
-
-
-def _declared(data: DeclaredData) -> plan.PlanData:
-    return plan.PlanData(
-        records=data.records,
-        records_status="public-by-declaration",
-        channels=data.channels,
-        height=data.height,
-        width=data.width,
-        classes=data.classes,
-        embedded=data.embedded,
-    )
 
 
 def _stages(allocation: StageAllocation) -> tuple[plan.PlanStage, ...]:
@@ -170,68 +133,86 @@ def _stages(allocation: StageAllocation) -> tuple[plan.PlanStage, ...]:
 
 def _phases(
     request: PlanRequest,
-    settings: Recipe,
+    preset: Preset,
     allocation: StageAllocation,
+    training: plan.PlanTraining,
     budget: PrivacyBudget,
-) -> tuple[plan.SyntheticPhase | plan.PrivatePhase, ...]:
-    phases: list[plan.SyntheticPhase | plan.PrivatePhase] = []
-    if allocation.intervals(Source.SYNTHETIC):
-        phases.append(_synthetic_phase(request, settings))
-    if allocation.intervals(Source.PRIVATE):
-        phases.append(_private_phase(request, settings, budget))
-    return tuple(phases)
+) -> tuple[plan.PlanPhase, ...]:
+    data, wishes = request.data, request.wishes
+    settings = recipe(records=data.records, height=data.height, width=data.width)
+    found: list[plan.PlanPhase] = list(wishes.queries)
+    trains = bool(allocation.intervals(Source.PRIVATE))
+    if _asks_gaussian(allocation, training):
+        noise = wishes.prior_noise or plan_phases.gaussian_noise(
+            budget,
+            feasibility=_feasibility(data, training, budget),
+            last=not trains and not found,
+        )
+        found.append(plan_phases.gaussian_phase(settings, noise))
+    pretraining = request.pretraining or preset.pretraining
+    found += plan_phases.before(allocation, settings, wishes, pretraining)
+    _check_sharing(request.sharing, allocation, found)
+    if trains:
+        found.append(
+            plan_phases.private_phase(
+                settings,
+                wishes,
+                budget,
+                records=data.records,
+                fixed=found,
+                parameterisation=training.parameterisation,
+                sharing=request.sharing,
+            )
+        )
+    return tuple(found)
 
 
-def _synthetic_phase(request: PlanRequest, settings: Recipe) -> plan.SyntheticPhase:
-    steps = _chosen(request.synthetic_steps, settings.synthetic_steps)
-    checks.count(synthetic_steps=steps)
-    return plan.SyntheticPhase(
-        kind="synthetic",
-        name="synthetic",
-        steps=steps,
-        event=events.NoOpEvent(),
-        generator=settings.generator,
-        seed=SYNTHETIC_SEED,
-        batch_size=settings.synthetic_batch_size,
-        learning_rate=settings.synthetic_learning_rate,
-    )
+def _asks_gaussian(allocation: StageAllocation, training: plan.PlanTraining) -> bool:
+    stage = bool(allocation.intervals(Source.GAUSSIAN))
+    return stage or training.parameterisation == "gaussian"
 
 
-def _private_phase(
-    request: PlanRequest, settings: Recipe, budget: PrivacyBudget
-) -> plan.PrivatePhase:
-    steps = _chosen(request.steps, settings.steps)
-    rate = _chosen(request.sample_rate, settings.sample_rate)
-    draws = _chosen(request.noise_multiplicity, settings.noise_multiplicity)
-    checks.count(steps=steps, noise_multiplicity=draws)
-    checks.rate(sample_rate=rate)
+def _check_sharing(
+    sharing: Sharing, allocation: StageAllocation, before: Sequence[plan.PlanPhase]
+) -> None:
+    """Refuse a sharing mode that has nothing to share.
 
-    def step(noise_multiplier: float) -> events.PoissonSampledGaussianEvent:
-        return events.PoissonSampledGaussianEvent(
-            sample_rate=rate, noise_multiplier=noise_multiplier
+    Raises:
+        ParameterError: No phase or stage is there for it.
+    """
+    drawn = any(isinstance(phase, plan.SyntheticPhase) for phase in before)
+    if sharing is Sharing.MIXTURE and not drawn:
+        raise ParameterError(
+            "a mixture needs synthetic images, and no stage learns from any",
+            hint="add --pretrain synthetic, or use --share sequential",
+        )
+    public = (Source.SYNTHETIC, Source.PUBLIC)
+    apart = any(allocation.intervals(source) for source in public)
+    if sharing in {Sharing.GATED, Sharing.EXPERTS} and not apart:
+        raise ParameterError(
+            f"--share {sharing} keeps public stages apart, and there is none",
+            hint="let a stage learn from synthetic or public images, as in --stages "
+            "syngen-cleaning",
         )
 
-    noise_multiplier = calibration.noise_multiplier(
-        lambda z: events.SelfComposedEvent(event=step(z), count=steps), budget=budget
-    )
-    return plan.PrivatePhase(
-        kind="private",
-        name="private",
-        steps=steps,
-        event=step(noise_multiplier),
-        expected_batch_size=rate * request.data.records,
-        noise_multiplicity=draws,
-        max_grad_norm=settings.max_grad_norm,
-        clipping="fixed",
-        learning_rate=settings.learning_rate,
-    )
+
+def _feasibility(
+    data: DeclaredData, training: plan.PlanTraining, budget: PrivacyBudget
+) -> float:
+    """Return F = n mu / sqrt(trained parameters); public, and a guide only."""
+    mu = risk.gdp_mu(budget.target_epsilon, budget.target_delta)
+    return data.records * mu / math.sqrt(_TRAINED)
 
 
-def _chosen(asked: NumberT | None, otherwise: NumberT) -> NumberT:
-    return otherwise if asked is None else asked
-
-
-def _training(settings: Recipe) -> plan.PlanTraining:
+def _training(
+    request: PlanRequest,
+    preset: Preset,
+    allocation: StageAllocation,
+    settings: Recipe,
+) -> plan.PlanTraining:
+    found = request.parameterisation or preset.parameterisation
+    if found is None:
+        found = "gaussian" if allocation.intervals(Source.GAUSSIAN) else "edm"
     return plan.PlanTraining(
         network=plan.PlanNetwork(
             base_width=settings.base_width,
@@ -240,7 +221,8 @@ def _training(settings: Recipe) -> plan.PlanTraining:
             attention_resolutions=settings.attention_resolutions,
             seed=NETWORK_SEED,
         ),
-        parameterisation="edm",
+        parameterisation=found,
+        sharing=request.sharing,
         p_mean=settings.p_mean,
         p_std=settings.p_std,
         sigma_data=0.5,
@@ -287,6 +269,7 @@ def _accounting(
         epsilon_lower=bracket.lower,
         epsilon_upper=bracket.upper,
         method=bracket.method,
+        composition="committed",
         second_opinions=tuple(
             plan.PlanOpinion(
                 name=opinion.name,

@@ -45,6 +45,13 @@ class Recipe:
         width_multipliers: Channels of each level over `base_width`.
         blocks: Residual blocks per level.
         attention_resolutions: Sides at which attention is used.
+        prior_learning_rate: Of the private steps, for a network that corrects a
+            Gaussian.
+        prior_centre: Grey value from which the Gaussian query measures, a guess.
+        prior_radius: Root mean square distance from it at which records are pulled
+            in, a guess.
+        prior_shares: Shares of the query's squared sensitivity: class sums, class
+            counts, second moments.
     """
 
     sample_rate: float
@@ -65,6 +72,10 @@ class Recipe:
     width_multipliers: tuple[int, ...]
     blocks: int
     attention_resolutions: tuple[int, ...]
+    prior_learning_rate: float
+    prior_centre: float = -0.4
+    prior_radius: float = 0.75
+    prior_shares: tuple[float, float, float] = (0.5, 0.05, 0.45)
 
 
 _TINY = Recipe(
@@ -86,6 +97,7 @@ _TINY = Recipe(
     width_multipliers=(2, 3),
     blocks=1,
     attention_resolutions=(),
+    prior_learning_rate=4e-3,
 )
 
 _SMALL = Recipe(
@@ -107,6 +119,7 @@ _SMALL = Recipe(
     width_multipliers=(1, 2, 2),
     blocks=1,
     attention_resolutions=(7,),
+    prior_learning_rate=1e-3,
 )
 
 

@@ -8,9 +8,11 @@ three stages, and each may learn from another source:
               are, roughly     look like       texture
 
 A stage whose source is `synthetic` is trained on images that a program draws. It
-reads no private record, so it costs exactly nothing. A stage whose source is
-`private` is trained by DP-SGD. Stages do not make a private step cheaper: they change
-what it is spent on.
+reads no private record, so it costs exactly nothing; so does one that learns from
+`public` images. A stage whose source is `private` is trained by DP-SGD. A stage whose
+source is `gaussian` is not trained at all: one noisy query of class means and second
+moments gives its denoiser in closed form. Stages do not make a private step cheaper:
+they change what it is spent on.
 
 The grammar of `--stages` is `NAME=SOURCE[@SIGMA],...`. `@SIGMA` is the boundary with
 the context: coarse is above it, cleaning below it. Context takes what is left.
@@ -18,7 +20,16 @@ the context: coarse is above it, cleaning below it. Context takes what is left.
 The default boundaries come from public facts alone. At noise level sigma the marginal
 of an image set whose mean is off by ||dm|| differs from the truth by a KL divergence
 of ||dm||^2 / (2 sigma^2); images live in [-1, 1]^d, so ||dm|| = sqrt(d)/2 is a public
-guess, and above that sigma a wrong mean hardly shows.
+guess, and above that sigma a wrong mean hardly shows. A Gaussian with the right mean
+and covariance reaches further down: on 8x8 images to sigma = 1, and by the same count
+of noise per image to sqrt(d)/8 elsewhere.
+
+What the sources have to do with one another is the sharing mode:
+
+    sequential  one network for every sigma: public steps first, then private ones
+    mixture     the same, and each private step also takes a synthetic gradient
+    gated       private steps train a copy, used at the private sigmas alone
+    experts     one network per source, each trained at its own sigmas alone
 
 Units: sigma is in data units, for images in [-1, 1].
 Source: stages after DP-SynGen, arXiv:2412.09842 (its thresholds are not known to us;
@@ -54,6 +65,22 @@ class Source(StrEnum):
 
     PRIVATE = "private"
     SYNTHETIC = "synthetic"
+    PUBLIC = "public"
+    GAUSSIAN = "gaussian"
+
+    @property
+    def reads_private_records(self) -> bool:
+        """Whether learning from this source touches a private record."""
+        return self in {Source.PRIVATE, Source.GAUSSIAN}
+
+
+class Sharing(StrEnum):
+    """What the networks of the stages have in common."""
+
+    SEQUENTIAL = "sequential"
+    MIXTURE = "mixture"
+    GATED = "gated"
+    EXPERTS = "experts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +112,7 @@ class Stage:
     @property
     def reads_private_records(self) -> bool:
         """Whether training this stage touches a private record."""
-        return self.source is Source.PRIVATE
+        return self.source.reads_private_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,24 +176,39 @@ def join_intervals(
     return tuple(joined)
 
 
-def default_coarse_boundary(dimensions: int, *, sigma_max: float = SIGMA_MAX) -> float:
-    """Return the sigma above which a wrong mean hardly shows: sqrt(d)/2.
+def default_coarse_boundary(
+    dimensions: int,
+    *,
+    sigma_max: float = SIGMA_MAX,
+    source: Source = Source.SYNTHETIC,
+) -> float:
+    """Return the sigma above which the coarse stage may do without training.
+
+    sqrt(d)/2, where a wrong mean hardly shows; sqrt(d)/8 for a Gaussian with the
+    right mean and covariance.
 
     Args:
         dimensions: Numbers per image: channels times height times width.
         sigma_max: The highest sigma; the boundary is at most half of it.
+        source: What the coarse stage learns from.
 
     Example:
         >>> default_coarse_boundary(64), default_coarse_boundary(784)
         (4.0, 14.0)
+        >>> default_coarse_boundary(64, source=Source.GAUSSIAN)
+        1.0
     """
     checks.count(dimensions=dimensions)
-    return min(max(round(math.sqrt(dimensions) / 2, 1), 1.0), sigma_max / 2)
+    part = 8 if source is Source.GAUSSIAN else 2
+    return min(max(round(math.sqrt(dimensions) / part, 1), 1.0), sigma_max / 2)
 
 
 DEFAULT = "coarse=synthetic,context=private,cleaning=synthetic"
 ALL_PRIVATE = "coarse=private,context=private,cleaning=private"
-_GRAMMAR = f"write NAME=SOURCE[@SIGMA],... as in {DEFAULT}"
+_GRAMMAR = (
+    f"write NAME=SOURCE[@SIGMA],... as in {DEFAULT}, or dpdm, syngen-coarse, "
+    "syngen-cleaning, syngen-finetune or best"
+)
 
 
 def parse(
@@ -219,8 +261,9 @@ def _allocation(
 ) -> StageAllocation:
     low, high = reach
     if StageName.COARSE in chosen:
-        high = chosen[StageName.COARSE][1] or default_coarse_boundary(
-            dimensions, sigma_max=high
+        source, boundary = chosen[StageName.COARSE]
+        high = boundary or default_coarse_boundary(
+            dimensions, sigma_max=high, source=source
         )
     if StageName.CLEANING in chosen:
         low = chosen[StageName.CLEANING][1] or CLEANING_BELOW
@@ -264,7 +307,7 @@ def _part(
     if source not in list(Source):
         raise ParameterError(
             f"stage '{name}' has the unknown source '{source[:40]}'",
-            hint="sources are " + " and ".join(Source),
+            hint="sources are private, synthetic, public and gaussian",
         )
     boundary = _boundary(name, sigma, reach) if at else None
     return StageName(name), Source(source), boundary

@@ -1,0 +1,106 @@
+"""What the parts of a plan must agree on; asked of every plan that is read.
+
+A plan whose digest is right can still be written by hand. So before anything believes
+it, every phase must have the kind of event its kind of work costs, and every stage
+must find the phase it learns from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from privplan import events
+from privplan.errors import DocumentError
+from privplan.plan_parts import (
+    GaussianPhase,
+    PlanData,
+    PlanPhase,
+    PlanStage,
+    PlanTraining,
+    PrivatePhase,
+    PublicPhase,
+    QueryPhase,
+    SyntheticPhase,
+)
+from privplan.stages import Sharing, Source
+
+_LEARNS = {
+    Source.PRIVATE: PrivatePhase,
+    Source.SYNTHETIC: SyntheticPhase,
+    Source.PUBLIC: PublicPhase,
+    Source.GAUSSIAN: GaussianPhase,
+}
+
+
+def check(
+    data: PlanData,
+    stages: Sequence[PlanStage],
+    phases: Sequence[PlanPhase],
+    training: PlanTraining,
+) -> None:
+    """Check that the parts of a plan agree.
+
+    Raises:
+        DocumentError: They do not; the message says in what.
+    """
+    for phase in phases:
+        _check_event(phase, data)
+    _check_counts(phases)
+    _check_sources(stages, phases)
+    _check_sharing(phases, training)
+
+
+def _check_event(phase: PlanPhase, data: PlanData) -> None:
+    match phase:
+        case PrivatePhase():
+            expected = phase.mechanism.sample_rate * data.records
+            if not abs(phase.expected_batch_size - expected) <= 1e-9 * expected:
+                raise _inconsistent("expected_batch_size is not sample_rate times n")
+        case GaussianPhase() | QueryPhase():
+            if not phase.noise_multiplier > 0:
+                raise _inconsistent(f"query '{phase.name}' has no noise")
+        case SyntheticPhase() | PublicPhase():
+            if not isinstance(phase.event, events.NoOpEvent):
+                raise _inconsistent(
+                    f"phase '{phase.name}' reads nothing but has a cost"
+                )
+
+
+def _check_counts(phases: Sequence[PlanPhase]) -> None:
+    names = [phase.name for phase in phases]
+    if len(set(names)) != len(names):
+        raise _inconsistent("two phases have one name")
+    for kind in _LEARNS.values():
+        if _has(phases, kind) > 1:
+            raise _inconsistent(f"there are two phases of the kind {kind.__name__}")
+
+
+def _check_sources(stages: Sequence[PlanStage], phases: Sequence[PlanPhase]) -> None:
+    sources = {stage.source for stage in stages}
+    for source, kind in _LEARNS.items():
+        if source in sources and not _has(phases, kind):
+            raise _inconsistent(f"a stage is {source}, but no phase is")
+    if _has(phases, PrivatePhase) and Source.PRIVATE not in sources:
+        raise _inconsistent("a phase is private, but no stage is")
+
+
+def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
+    if training.parameterisation == "gaussian" and not _has(phases, GaussianPhase):
+        raise _inconsistent("the network corrects a Gaussian that is never asked for")
+    mixes = training.sharing is Sharing.MIXTURE
+    if mixes and not _has(phases, SyntheticPhase):
+        raise _inconsistent("a mixture needs a synthetic phase")
+    for phase in phases:
+        if isinstance(phase, PrivatePhase) and (phase.synthetic_weight > 0) != mixes:
+            raise _inconsistent("synthetic_weight is for a mixture, and only for one")
+
+
+def _has(phases: Sequence[PlanPhase], kind: Callable[..., PlanPhase]) -> int:
+    return sum(type(phase) is kind for phase in phases)
+
+
+def _inconsistent(problem: str) -> DocumentError:
+    return DocumentError(
+        f"this plan contradicts itself: {problem}",
+        hint="make the plan again with privplan plan",
+    )
