@@ -11,6 +11,9 @@ A newcomer's map, from the ground up. A file imports only from lower floors.
     calibration, risk    least noise inside a budget; what an epsilon means
     fields               the types that documents are made of
     stages, recipes      which sigma learns from what; default settings
+    efficiency           how much of a budget a plan reaches, and whether it is enough
+    candidates, choice   steps, batch and noise draws for a budget and a machine
+    alternatives, advice what else could be planned; what would help
     plan, planner        every public number of a run; a budget turned into one
     ledger               what was begun, written before it happened
     keys, signing        who says it

@@ -68,31 +68,54 @@ class Compute:
     Attributes:
         draws: Rows through the network, forward and backward: K times B times T.
         seconds_per_draw: On the machine that will run it; None if not measured.
+        seconds_per_step: What a step takes beside its draws.
     """
 
     draws: float
     seconds_per_draw: float | None = None
+    seconds_per_step: float = 0.0
 
     def __post_init__(self) -> None:
         checks.positive(draws=self.draws)
+        checks.non_negative(seconds_per_step=self.seconds_per_step)
         if self.seconds_per_draw is not None:
             checks.positive(seconds_per_draw=self.seconds_per_draw)
 
-    def seconds(self, draws: float) -> float | None:
-        """Return how long some draws take, where that was measured."""
+    def seconds(self, draws: float, *, steps: int) -> float | None:
+        """Return how long some draws in some steps take, where that was measured."""
         each = self.seconds_per_draw
-        return None if each is None else draws * each
+        return None if each is None else draws * each + steps * self.seconds_per_step
+
+    def draws_in(self, steps: int) -> float:
+        """Return the draws that are left once every step had its own time."""
+        if self.seconds_per_draw is None:
+            return self.draws
+        return self.draws - steps * self.seconds_per_step / self.seconds_per_draw
 
 
-def compute_of_time(seconds: float, *, seconds_per_draw: float) -> Compute:
+def compute_of_time(
+    seconds: float, *, seconds_per_draw: float, seconds_per_step: float = 0.0
+) -> Compute:
     """Return the compute that fits into some seconds.
+
+    Args:
+        seconds: Of private training, in all.
+        seconds_per_draw: As measured on the machine that will run it.
+        seconds_per_step: What a step takes beside its draws.
+
+    Raises:
+        ParameterError: A number is outside its range.
 
     Example:
         >>> compute_of_time(600.0, seconds_per_draw=0.002).draws
         300000.0
     """
     checks.positive(seconds=seconds, seconds_per_draw=seconds_per_draw)
-    return Compute(draws=seconds / seconds_per_draw, seconds_per_draw=seconds_per_draw)
+    return Compute(
+        draws=seconds / seconds_per_draw,
+        seconds_per_draw=seconds_per_draw,
+        seconds_per_step=seconds_per_step,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +232,7 @@ def calibrated(request: ChoiceRequest, mu: MuLeft, found: Candidate) -> Candidat
 def _rate(request: ChoiceRequest, steps: int, noise_multiplicity: int) -> float:
     if request.sample_rate is not None:
         return request.sample_rate
-    batch = request.compute.draws / (noise_multiplicity * steps)
+    batch = request.compute.draws_in(steps) / (noise_multiplicity * steps)
     rate = min(max(batch, 1.0) / request.records, 1.0)
     return canonical.round_down(rate, _RATE_DIGITS)
 
@@ -255,5 +278,5 @@ def judged(
         score=eta**2 * signal,
         gain=steps * power / (power + steps),
         draws=draws,
-        seconds=request.compute.seconds(draws),
+        seconds=request.compute.seconds(draws, steps=steps),
     )

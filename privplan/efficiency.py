@@ -102,8 +102,8 @@ def efficiency(
         mu: What is left for training, as `MuLeft.left`.
 
     Returns:
-        Between 0 and 1. With epsilon near 0 and a handful of steps the formula passes
-        1 by less than a percent, and 1 is returned.
+        Between 0 and 1. Where epsilon is next to nothing beside delta the ratio can
+        pass 1 by a hair, and 1 is returned.
 
     Raises:
         ParameterError: A number is outside its range.
