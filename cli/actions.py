@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cli import durations
 from cli.live import Interrupt, LiveView
 from privplan import canonical, files, keys, ledger, report, signing, verify
+from privplan.budget import NOTHING_SPENT, Spent
 from privplan.candidates import Compute, compute_of_time
 from privplan.code_identity import source_digest
 from privplan.errors import DataError, DocumentError, ExitCode, ParameterError
@@ -85,6 +86,24 @@ def declared_data(
 
     shape = describe(data, image_size=image_size, classes=classes)
     return DeclaredData(**asdict(shape))
+
+
+def spent_of(text: str | None) -> Spent:
+    """Read `--spent EPSILON,DELTA`.
+
+    Raises:
+        ParameterError: It is not two numbers.
+    """
+    if text is None:
+        return NOTHING_SPENT
+    try:
+        epsilon, delta = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ParameterError(
+            f"'{text[:40]}' does not say what was spent",
+            hint="write --spent EPSILON,DELTA as in --spent 0.4,1e-6",
+        ) from error
+    return Spent(epsilon=epsilon, delta=delta)
 
 
 def compute_of(

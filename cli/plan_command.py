@@ -30,6 +30,10 @@ def plan(
     eps: Eps,
     *,
     delta: Delta = None,
+    spent: Annotated[
+        str | None,
+        typer.Option(help="EPSILON,DELTA of earlier runs on these data."),
+    ] = None,
     records: Annotated[
         int | None, typer.Option("--n", help="Number of records; becomes public.")
     ] = None,
@@ -103,6 +107,7 @@ def plan(
     request = PlanRequest(
         target_epsilon=eps,
         target_delta=delta,
+        earlier=actions.spent_of(spent),
         data=actions.declared_data(data, records, image_size, classes),
         stages=stages,
         sharing=share,

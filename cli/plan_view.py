@@ -49,6 +49,11 @@ def _head(out: Console, shown: Plan) -> None:
         f"Plan {shown.digest[:12]}  epsilon {budget.target_epsilon:g}, "
         f"delta {budget.target_delta:g}, {budget.adjacency.value}, unit {budget.unit}",
     )
+    if budget.earlier_epsilon or budget.earlier_delta:
+        out.print(
+            f"Spent earlier: epsilon {budget.earlier_epsilon:g}, delta "
+            f"{budget.earlier_delta:g}; with this plan the sum is the whole budget"
+        )
     out.print(
         f"Data  n = {data.records:,} (public by declaration), {data.channels} x "
         f"{data.height} x {data.width}, {data.classes} classes",

@@ -18,10 +18,12 @@ from privplan.stages import Sharing, Source, StageName
 
 
 class PlanBudget(Document):
-    """What may be spent."""
+    """What this plan may spend, and what was spent on these data before it."""
 
     target_epsilon: Number
     target_delta: Number
+    earlier_epsilon: Number
+    earlier_delta: Number
     adjacency: Adjacency = Field(strict=False)
     unit: Name
     max_records_per_unit: Count

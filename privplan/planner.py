@@ -24,7 +24,14 @@ from privplan import (
     plan_size,
     risk,
 )
-from privplan.budget import PrivacyBudget, check_delta, default_delta
+from privplan.budget import (
+    NOTHING_SPENT,
+    PrivacyBudget,
+    Spent,
+    check_delta,
+    default_delta,
+    left_of,
+)
 from privplan.candidates import ChoiceRequest, Compute
 from privplan.choice import choose
 from privplan.declared import DIGITS, DeclaredData
@@ -36,7 +43,15 @@ from privplan.recipes import Recipe, recipe
 from privplan.stages import Sharing, Source, StageAllocation, parse
 from privplan.version import __version__
 
-__all__ = ["DIGITS", "DeclaredData", "PlanRequest", "PublicData", "Wishes", "make_plan"]
+__all__ = [
+    "DIGITS",
+    "DeclaredData",
+    "PlanRequest",
+    "PublicData",
+    "Spent",
+    "Wishes",
+    "make_plan",
+]
 
 NETWORK_SEED = 20240602
 
@@ -48,6 +63,7 @@ class PlanRequest:
     Attributes:
         target_epsilon: Upper end for epsilon.
         target_delta: Default n^-1.1.
+        earlier: What was spent on these data before, out of the same target.
         data: Declared facts.
         stages: Text of `--stages`: a preset or an allocation; None means every stage
             is private.
@@ -63,6 +79,7 @@ class PlanRequest:
 
     target_epsilon: float
     target_delta: float | None = None
+    earlier: Spent = NOTHING_SPENT
     data: DeclaredData = DIGITS
     stages: str | None = None
     sharing: Sharing = Sharing.SEQUENTIAL
@@ -92,7 +109,10 @@ def make_plan(request: PlanRequest) -> plan.Plan:
     if delta is None:
         delta = default_delta(data.records)
     check_delta(delta, data.records)
-    budget = PrivacyBudget(target_epsilon=request.target_epsilon, target_delta=delta)
+    budget = left_of(
+        PrivacyBudget(target_epsilon=request.target_epsilon, target_delta=delta),
+        request.earlier,
+    )
     settings = recipe(records=data.records, height=data.height, width=data.width)
     preset = resolve(request.stages)
     allocation = parse(
@@ -109,6 +129,8 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         budget=plan.PlanBudget(
             target_epsilon=budget.target_epsilon,
             target_delta=budget.target_delta,
+            earlier_epsilon=request.earlier.epsilon,
+            earlier_delta=request.earlier.delta,
             adjacency=budget.adjacency,
             unit=budget.unit.name,
             max_records_per_unit=budget.unit.max_records,
