@@ -1,0 +1,172 @@
+"""The trade-off curve: the least false negative rate at each false positive rate.
+
+Someone guesses "in" or "out" for one record, knowing everything else. If the guess is
+"in" at most a fraction a of the time when the record was out, it is "out" at least a
+fraction f(a) of the time when it was in:
+
+    f(a) = sup over eps >= 0 of max(0, 1 - delta(eps) - e^eps a,
+                                       e^-eps (1 - delta(eps) - a))
+
+with the larger delta of both directions, so the curve is its own mirror image. Each
+term alone bounds every test from below, as (eps, delta(eps))-DP does. So a supremum
+over *some* epsilons, with upper ends for delta, is below the truth: leaving epsilons
+out loses tightness and nothing else. And it is convex, being the largest of straight
+lines. The epsilons kept here are those that matter at the rates asked about.
+
+Source: Wasserman & Zhou 2010, arXiv:0811.2501; Dong, Roth, Su 2022, arXiv:1905.02383,
+proposition 2.12.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from privplan import accounting, profile
+from privplan.budget import Adjacency
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from privplan.events import Event
+    from privplan.profile import Reals
+
+ROUNDS = 9  # of halving: what is left is within 1e-6 of the best
+_FIRST, _MOST = 0.05, 60.0  # epsilons beyond matter only to rates below e^-60
+_NEGLIGIBLE = 1e-9  # a delta so small that more epsilon gains less than it
+_SLACK = 1e-12  # rounding of three operations on numbers of at most 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tradeoff:
+    """A certified lower bound on the trade-off curve of everything that was released.
+
+    Attributes:
+        epsilons: Where delta was bounded, in order; shape (points,).
+        deltas: Upper ends for delta there, same shape.
+    """
+
+    epsilons: Reals
+    deltas: Reals
+
+    def false_negative_rates(self, false_positive_rates: ArrayLike) -> Reals:
+        """Bound the false negative rate of every test from below.
+
+        Args:
+            false_positive_rates: Any shape; each in [0, 1].
+
+        Returns:
+            Lower bounds, same shape; convex and falling in the false positive rate.
+
+        Raises:
+            ParameterError: A rate is outside [0, 1], or NaN.
+        """
+        rates = _rates(false_positive_rates)
+        near_zero, near_one = self.lines(rates.reshape(-1))
+        best = np.maximum(near_zero.max(axis=0), near_one.max(axis=0))
+        lower: Reals = np.clip(best - _SLACK, 0.0, 1.0)
+        return lower.reshape(rates.shape)
+
+    def true_positive_rates(self, false_positive_rates: ArrayLike) -> Reals:
+        """Bound the true positive rate of every test from above; never below guessing.
+
+        Args:
+            false_positive_rates: Any shape; each in [0, 1].
+
+        Raises:
+            ParameterError: A rate is outside [0, 1], or NaN.
+        """
+        rates = _rates(false_positive_rates)
+        return np.maximum(1 - self.false_negative_rates(rates), rates)
+
+    def lines(self, rates: Reals) -> tuple[Reals, Reals]:
+        """Return each line at each rate, for both halves; shapes (points, rates)."""
+        growth = np.exp(self.epsilons)[:, None]
+        left = 1 - self.deltas[:, None]
+        return left - growth * rates, (left - rates) / growth
+
+
+def curve(
+    event: Event,
+    false_positive_rates: ArrayLike,
+    *,
+    adjacency: Adjacency = Adjacency.ADD_OR_REMOVE_ONE,
+    rounds: int = ROUNDS,
+) -> Tradeoff:
+    """Bound the trade-off curve, tight at the rates asked about, valid at all.
+
+    Args:
+        event: What touched the data, as one tree.
+        false_positive_rates: Where it should be tight; each in [0, 1].
+        adjacency: Which data sets count as neighbours.
+        rounds: How often to halve the distance between epsilons; fewer are faster
+            and looser.
+
+    Raises:
+        ParameterError: A rate is outside [0, 1], or NaN.
+        PolicyError: No route is right for this event under this adjacency.
+
+    Example:
+        >>> from privplan.events import GaussianEvent
+        >>> found = curve(GaussianEvent(noise_multiplier=1.0), [0.01, 0.1])
+        >>> found.false_negative_rates([0.01, 0.1]).round(4).tolist()
+        [0.9076, 0.6109]
+    """
+    rates = _rates(false_positive_rates).reshape(-1)
+
+    def ask(epsilon: float) -> float:
+        return accounting.delta(event, epsilon=epsilon, adjacency=adjacency).upper
+
+    known = {0.0: ask(0.0)}
+    last = _FIRST
+    while last < _MOST:
+        known[last] = ask(last)
+        if known[last] < _NEGLIGIBLE or _peaked(_sorted(known), rates):
+            break
+        last *= 1.5
+    for _ in range(rounds):
+        for epsilon in _between(_sorted(known), rates).tolist():
+            known[epsilon] = ask(epsilon)
+    return _sorted(known)
+
+
+def _sorted(known: dict[float, float]) -> Tradeoff:
+    points = np.array(sorted(known))
+    upper = np.minimum.accumulate([known[point] for point in points.tolist()])
+    return Tradeoff(epsilons=points, deltas=upper)
+
+
+def _peaked(found: Tradeoff, rates: Reals) -> bool:
+    """Return whether no rate's best line is the last: beyond, all lines are worse.
+
+    Each half has one peak over epsilon, since delta is convex in e^eps.
+    """
+    near_zero, near_one = found.lines(rates)
+    last = len(found.epsilons) - 1
+    return bool(
+        max(near_zero.argmax(axis=0).max(), near_one.argmax(axis=0).max()) < last
+    )
+
+
+def _between(found: Tradeoff, rates: Reals) -> Reals:
+    """Return the middles on both sides of the best epsilon of each rate."""
+    near_zero, near_one = found.lines(rates)
+    best = np.where(
+        near_zero.max(axis=0) >= near_one.max(axis=0),
+        near_zero.argmax(axis=0),
+        near_one.argmax(axis=0),
+    )
+    middles = 0.5 * (found.epsilons[1:] + found.epsilons[:-1])
+    sides = np.unique(np.concatenate([best - 1, best]))
+    chosen: Reals = middles[sides[(sides >= 0) & (sides < len(middles))]]
+    return chosen
+
+
+def _rates(given: ArrayLike) -> Reals:
+    rates = np.asarray(given, dtype=np.float64)
+    profile.require(
+        rates, "false_positive_rates", (rates >= 0) & (rates <= 1), "in [0, 1]"
+    )
+    return rates
