@@ -41,7 +41,7 @@ _POINTS = 33  # epsilons to begin with
 _MOST_POINTS, _ENOUGH = 300, 1e-5  # after cutting cells in two; width to stop at
 _MOST_EPSILON = 300.0
 _RELATIVE = 1e-12  # rounding of a sum of two terms, and of `gaussian_mu`
-_REGRET_ROUNDS = 4
+_REGRET_TOLERANCE = 1e-4
 _LAST_PLACES = 32 * float(np.finfo(np.float64).eps)
 _HALVINGS = 60
 _QUANTILES = 4.0
@@ -183,7 +183,9 @@ def regret(
         )
     # Even in normal quantiles: rates near 0 and 1 matter as much as the middle.
     rates = special.ndtr(np.linspace(-_QUANTILES, _QUANTILES, points))
-    exact = tradeoff.curve(event, rates, adjacency=adjacency, rounds=_REGRET_ROUNDS)
+    exact = tradeoff.curve(
+        event, rates, adjacency=adjacency, tolerance=_REGRET_TOLERANCE
+    )
     summary = special.ndtr(special.ndtri(1 - rates) - mu)
     low, high = np.zeros_like(rates), 1 - rates
     for _ in range(_HALVINGS):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from privplan import accounting, profile
+from privplan import accounting, checks, profile
 from privplan.budget import Adjacency
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from privplan.events import Event
     from privplan.profile import Reals
 
-ROUNDS = 9  # of halving: what is left is within 1e-6 of the best
+TOLERANCE = 1e-7  # of a rate
+_ROUNDS = 40  # a handful is enough; more only where bounds are loose
 _FIRST, _MOST = 0.05, 60.0  # epsilons beyond matter only to rates below e^-60
 _NEGLIGIBLE = 1e-9  # a delta so small that more epsilon gains less than it
 _SLACK = 1e-12  # rounding of three operations on numbers of at most 1
@@ -93,7 +94,7 @@ def curve(
     false_positive_rates: ArrayLike,
     *,
     adjacency: Adjacency = Adjacency.ADD_OR_REMOVE_ONE,
-    rounds: int = ROUNDS,
+    tolerance: float = TOLERANCE,
 ) -> Tradeoff:
     """Bound the trade-off curve, tight at the rates asked about, valid at all.
 
@@ -101,11 +102,11 @@ def curve(
         event: What touched the data, as one tree.
         false_positive_rates: Where it should be tight; each in [0, 1].
         adjacency: Which data sets count as neighbours.
-        rounds: How often to halve the distance between epsilons; fewer are faster
-            and looser.
+        tolerance: How far below the best of all epsilons the curve may be at the
+            rates asked about; above 0.
 
     Raises:
-        ParameterError: A rate is outside [0, 1], or NaN.
+        ParameterError: A rate is outside [0, 1], or NaN, or `tolerance` is not above 0.
         PolicyError: No route is right for this event under this adjacency.
 
     Example:
@@ -114,6 +115,7 @@ def curve(
         >>> found.false_negative_rates([0.01, 0.1]).round(4).tolist()
         [0.9076, 0.6109]
     """
+    checks.positive(tolerance=tolerance)
     rates = _rates(false_positive_rates).reshape(-1)
 
     def ask(epsilon: float) -> float:
@@ -125,10 +127,12 @@ def curve(
         known[last] = ask(last)
         if known[last] < _NEGLIGIBLE or _peaked(_sorted(known), rates):
             break
-        last *= 1.5
-    for _ in range(rounds):
-        for epsilon in _between(_sorted(known), rates).tolist():
-            known[epsilon] = ask(epsilon)
+        last *= 2
+    for _ in range(_ROUNDS):
+        new = _promising(_sorted(known), rates, tolerance)
+        if not new:
+            break
+        known.update({epsilon: ask(epsilon) for epsilon in new})
     return _sorted(known)
 
 
@@ -150,18 +154,28 @@ def _peaked(found: Tradeoff, rates: Reals) -> bool:
     )
 
 
-def _between(found: Tradeoff, rates: Reals) -> Reals:
-    """Return the middles on both sides of the best epsilon of each rate."""
-    near_zero, near_one = found.lines(rates)
-    best = np.where(
-        near_zero.max(axis=0) >= near_one.max(axis=0),
-        near_zero.argmax(axis=0),
-        near_one.argmax(axis=0),
+def _promising(found: Tradeoff, rates: Reals, tolerance: float) -> set[float]:
+    """Return epsilons that could raise the curve at some rate by the tolerance.
+
+    Delta is convex in x = e^eps: between two points it is above the chords of the
+    cells beside, continued. Where these meet is the lowest delta can be, and so the
+    best place to look next. Its slope is at least -1 before all and at most 0 after.
+    """
+    x, d = np.exp(found.epsilons), found.deltas
+    slope = np.diff(d) / np.diff(x)
+    before, after = np.append(-1.0, slope[:-1]), np.append(slope[1:], 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        meet = (np.diff(d) + before * x[:-1] - after * x[1:]) / (before - after)
+    inside = (meet > x[:-1]) & (meet < x[1:])
+    meet = np.where(inside, meet, np.sqrt(x[:-1] * x[1:]))
+    least = np.maximum(
+        d[:-1] + before * (meet - x[:-1]), d[1:] + after * (meet - x[1:])
     )
-    middles = 0.5 * (found.epsilons[1:] + found.epsilons[:-1])
-    sides = np.unique(np.concatenate([best - 1, best]))
-    chosen: Reals = middles[sides[(sides >= 0) & (sides < len(middles))]]
-    return chosen
+    at = Tradeoff(epsilons=np.log(meet), deltas=np.maximum(least, 0.0))
+    possible = np.maximum(*at.lines(rates))
+    gain = possible - found.false_negative_rates(rates)
+    cells = np.unique(gain.argmax(axis=0)[gain.max(axis=0) > tolerance])
+    return set(at.epsilons[cells].tolist()) - set(found.epsilons.tolist())
 
 
 def _rates(given: ArrayLike) -> Reals:
