@@ -56,7 +56,8 @@ def matching_mu(
 ) -> Bracket:
     """Return the mu of the Gaussian that has the event's epsilon at one delta.
 
-    A unit of measurement: the event need not be mu-GDP anywhere else.
+    A unit of measurement: the event need not be mu-GDP anywhere else. If epsilon is 0
+    at this delta, the Gaussian with the same delta at epsilon 0.
 
     Raises:
         ParameterError: `delta` is not between 0 and 1, or the event has no finite
@@ -74,14 +75,20 @@ def matching_mu(
         raise ParameterError(
             "what was read without noise has no mu", hint="leave raw phases away"
         )
-    lower = closed.gaussian_mu(found.lower, delta) if found.upper else 0.0
-    upper = closed.gaussian_mu(found.upper, delta) if found.upper else 0.0
-    # gaussian_mu halves down to 1e-13 of itself
+    if found.upper == 0:
+        at_zero = accounting.delta(event, epsilon=0.0, adjacency=adjacency)
+        ends = [2 * float(special.ndtri(0.5 + 0.5 * end)) for end in _pair(at_zero)]
+    else:
+        ends = [closed.gaussian_mu(end, delta) if end else 0.0 for end in _pair(found)]
     return Bracket(
-        lower=lower * (1 - _RELATIVE),
-        upper=upper * (1 + _RELATIVE),
+        lower=ends[0] * (1 - _RELATIVE),
+        upper=ends[1] * (1 + _RELATIVE),
         method=f"matching at delta {delta:g}",
     )
+
+
+def _pair(found: Bracket) -> tuple[float, float]:
+    return found.lower, found.upper
 
 
 def bounding_mu(

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from privplan.events import Event
     from privplan.profile import Reals
 
-TOLERANCE = 1e-7  # of a rate
+TOLERANCE = 1e-6
 _ROUNDS = 40  # a handful is enough; more only where bounds are loose
 _FIRST, _MOST = 0.05, 60.0  # epsilons beyond matter only to rates below e^-60
-_NEGLIGIBLE = 1e-9  # a delta so small that more epsilon gains less than it
+_SMALL = 1e-9  # true positive rates below it need not be tight
 _SLACK = 1e-12  # rounding of three operations on numbers of at most 1
 
 
@@ -102,8 +102,8 @@ def curve(
         event: What touched the data, as one tree.
         false_positive_rates: Where it should be tight; each in [0, 1].
         adjacency: Which data sets count as neighbours.
-        tolerance: How far below the best of all epsilons the curve may be at the
-            rates asked about; above 0.
+        tolerance: How much larger than the least of all epsilons a true positive rate
+            may be, relative to it, at the rates asked about; above 0.
 
     Raises:
         ParameterError: A rate is outside [0, 1], or NaN, or `tolerance` is not above 0.
@@ -121,11 +121,12 @@ def curve(
     def ask(epsilon: float) -> float:
         return accounting.delta(event, epsilon=epsilon, adjacency=adjacency).upper
 
+    negligible = tolerance * max(float(rates.min()), _SMALL)
     known = {0.0: ask(0.0)}
     last = _FIRST
     while last < _MOST:
         known[last] = ask(last)
-        if known[last] < _NEGLIGIBLE or _peaked(_sorted(known), rates):
+        if known[last] < negligible or _peaked(_sorted(known), rates):
             break
         last *= 2
     for _ in range(_ROUNDS):
@@ -155,7 +156,7 @@ def _peaked(found: Tradeoff, rates: Reals) -> bool:
 
 
 def _promising(found: Tradeoff, rates: Reals, tolerance: float) -> set[float]:
-    """Return epsilons that could raise the curve at some rate by the tolerance.
+    """Return epsilons that could improve some rate by more than the tolerance.
 
     Delta is convex in x = e^eps: between two points it is above the chords of the
     cells beside, continued. Where these meet is the lowest delta can be, and so the
@@ -173,8 +174,10 @@ def _promising(found: Tradeoff, rates: Reals, tolerance: float) -> set[float]:
     )
     at = Tradeoff(epsilons=np.log(meet), deltas=np.maximum(least, 0.0))
     possible = np.maximum(*at.lines(rates))
-    gain = possible - found.false_negative_rates(rates)
-    cells = np.unique(gain.argmax(axis=0)[gain.max(axis=0) > tolerance])
+    missed = found.false_negative_rates(rates)
+    gain = possible - missed
+    wanted = tolerance * np.maximum(1 - missed, _SMALL)
+    cells = np.unique(gain.argmax(axis=0)[gain.max(axis=0) > wanted])
     return set(at.epsilons[cells].tolist()) - set(found.epsilons.tolist())
 
 

@@ -108,6 +108,14 @@ def test_a_mu_or_range_that_means_nothing_is_refused(bad):
         gdp.regret(query, 1.0, points=2)
 
 
+def test_where_epsilon_is_0_the_total_variation_is_matched():
+    """At a delta above it every small mu would do, and 0 would be a lie."""
+    query = GaussianEvent(noise_multiplier=10.0)
+    found = gdp.matching_mu(query, delta=0.3)
+    assert found.lower <= 0.1 <= found.upper
+    assert found.upper == pytest.approx(0.1, rel=1e-9)
+
+
 def test_what_reads_nothing_has_mu_0_and_what_reads_all_has_none():
     assert gdp.matching_mu(NoOpEvent(), delta=1e-5).upper == 0
     # what is left is the rounding that every Gaussian is charged

@@ -33,7 +33,8 @@ def test_a_gaussian_has_the_gaussian_curve(mu):
     query = GaussianEvent(noise_multiplier=1 / mu)
     found = tradeoff.curve(query, RATES).false_negative_rates(RATES)
     assert np.all(found <= truth + 1e-12)
-    assert np.all(found >= truth - 1.1e-7)  # the tolerance
+    # the tolerance, and the rounding of one minus a number near one
+    assert np.all(1 - found <= (1 - truth) * (1 + 1.1e-6) + 2e-12)
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 1.0, 5.0])
