@@ -60,6 +60,7 @@ def epsilon(
         "--steps": steps,
     }
     texts = _phases(phase, shorthand, sampling)
+    batches.require_adjacency(sampling, adjacency)
     parts = [questions.as_event(text) for text in texts]
     if (delta is None) == (at_epsilon is None):
         raise ParameterError(
@@ -112,6 +113,7 @@ def calibrate(
         "--steps": steps,
     }
     texts = _phases(phase, shorthand, sampling)
+    batches.require_adjacency(sampling, adjacency)
     found = questions.calibrate(texts, budget=budget)
     solved = [phase_text.parse(text).filled(found.value).text for text in texts]
 

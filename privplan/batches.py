@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from privplan.budget import Adjacency
 from privplan.errors import PolicyError
 from privplan.events import (
     Event,
@@ -66,6 +67,28 @@ gaussian:NOISE,EPOCHS under zero-out adjacency
                 hint="draw Poisson batches, or count each step as "
                 "gaussian:NOISE,STEPS under zero-out adjacency",
             )
+
+
+def require_adjacency(sampling: Sampling, adjacency: Adjacency) -> None:
+    """Refuse a claim about one record more or less where batches are not Poisson.
+
+    Without that record, a shuffled loader fills every later batch with others, so more
+    than one batch changes. Blanking it or putting another in its place changes one.
+
+    Raises:
+        PolicyError: Such a claim, for shuffled batches or batches of a fixed size.
+
+    Example:
+        >>> require_adjacency(Sampling.SHUFFLED, Adjacency.ZERO_OUT)
+        >>> require_adjacency(Sampling.POISSON, Adjacency.ADD_OR_REMOVE_ONE)
+    """
+    one_more_or_less = adjacency is Adjacency.ADD_OR_REMOVE_ONE
+    if sampling is not Sampling.POISSON and one_more_or_less:
+        raise PolicyError(
+            f"with {sampling.value} batches one record more or less changes the "
+            "others' batches too",
+            hint="state the claim under zero-out adjacency",
+        )
 
 
 def dp_sgd(

@@ -146,7 +146,7 @@ def parse(text: str) -> PhaseText:
     if kind not in _FIELDS:
         raise ParameterError(
             f"phase {text!r} is of no known kind",
-            hint=f"write {', '.join(sorted(set(_FORMS.values())))}",
+            hint="write one of " + " | ".join(_FORMS.values()),
         )
     fields = _FIELDS[kind]
     words = tuple(word.strip() for word in rest.split(",")) if colon else ()

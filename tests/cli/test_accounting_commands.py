@@ -111,8 +111,11 @@ def test_only_poisson_batches_get_a_poisson_epsilon(sampling, cli, refused):
     assert code == 5
     assert "no Poisson epsilon" in message
     assert refused("calibrate", "--phase", "sgd:1,?,5", "--eps", "1", *options)[0] == 5
-    unamplified = ("--phase", "gaussian:1.1,3", "--adjacency", "zero-out")
-    assert cli("epsilon", *unamplified, *options)[0] == 0
+    unamplified = ("epsilon", "--phase", "gaussian:1.1,3", *options)
+    assert cli(*unamplified, "--adjacency", "zero-out")[0] == 0
+    code, message = refused(*unamplified)
+    assert code == 5
+    assert "one record more or less" in message
 
 
 @pytest.mark.parametrize(
