@@ -9,6 +9,9 @@ A newcomer's map, from the ground up. A file imports only from lower floors.
     opinions             the same by dp-accounting, prv-accountant and RDP
     accounting           epsilon and delta of an event tree, as a bracket
     calibration, risk    least noise inside a budget; what an epsilon means
+    renyi, filters       runs chosen after seeing earlier results: what may still run
+    selection            the best of several runs: what choosing costs
+    budget_lines         queries beside training, each with its price and its release
     fields               the types that documents are made of
     stages, recipes      which sigma learns from what; default settings
     plan, planner        every public number of a run; a budget turned into one
