@@ -14,6 +14,9 @@ A newcomer's map, from the ground up. A file imports only from lower floors.
     profile, tradeoff    the whole curve; what any attack can do at most
     risk, gdp, grids     what an epsilon means; one number for a curve; tables
     questions            all of it in one line each
+    renyi, filters       runs chosen after seeing earlier results: what may still run
+    selection            the best of several runs: what choosing costs
+    budget_lines         queries beside training, each with its price and its release
     fields               the types that documents are made of
     stages, recipes      which sigma learns from what; default settings
     efficiency           how much of a budget a plan reaches, and whether it is enough
