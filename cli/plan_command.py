@@ -21,6 +21,7 @@ from cli.options import (
 from privplan import plan as plans
 from privplan import summary_json
 from privplan.plan_choice import choice_of
+from privplan.plan_phases import query_phases
 from privplan.planner import PlanRequest, Wishes, make_plan
 from privplan.presets import Parameterisation, Pretraining
 from privplan.stages import Sharing
@@ -72,6 +73,13 @@ def plan(
     prior_noise: Annotated[
         float | None, typer.Option(help="Noise multiplier of the Gaussian query.")
     ] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another query, repeated: labels:50, count:100, mean:20,radius=6, "
+            "scores:50,candidates=8, select:epsilon=0.05,candidates=8."
+        ),
+    ] = None,
     synthetic_weight: Annotated[
         float, typer.Option(help="Of the synthetic gradient; --share mixture.")
     ] = 1.0,
@@ -102,6 +110,7 @@ def plan(
         synthetic_steps=synthetic_steps,
         prior_noise=prior_noise,
         synthetic_weight=synthetic_weight,
+        queries=query_phases(query or []),
         public=actions.declared_public(public),
     )
     request = PlanRequest(

@@ -119,7 +119,8 @@ class QueryPhase(Document):
     name: Name
     steps: Count
     event: EventField
-    asks: Literal["labels", "count"]
+    asks: Literal["labels", "count", "mean", "moments", "scores", "select"]
+    asked_as: Name
     releases: Name
 
     @property

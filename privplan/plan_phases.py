@@ -20,7 +20,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from privplan import calibration, canonical, checks, events, plan, risk
+from privplan import (
+    calibration,
+    canonical,
+    checks,
+    events,
+    line_grammar,
+    plan,
+    risk,
+)
 from privplan.budget import PrivacyBudget
 from privplan.errors import ParameterError
 from privplan.presets import Parameterisation, Pretraining
@@ -123,6 +131,36 @@ def gaussian_noise(
         )
     mu = risk.gdp_mu(budget.target_epsilon, budget.target_delta)
     return canonical.round_up(1 / (mu * math.sqrt(gaussian_share(feasibility))), 3)
+
+
+def query_phases(texts: Sequence[str]) -> tuple[plan.QueryPhase, ...]:
+    """Turn every `--query` into a phase of its own.
+
+    Args:
+        texts: As in `line_grammar`.
+
+    Raises:
+        ParameterError: One of them is not a query.
+
+    Example:
+        >>> [phase.name for phase in query_phases(["labels:50", "labels:9"])]
+        ['labels', 'labels-2']
+    """
+    found: list[plan.QueryPhase] = []
+    for text, line in zip(texts, line_grammar.parse_all(texts), strict=True):
+        before = sum(phase.asks == line.name for phase in found)
+        found.append(
+            plan.QueryPhase(
+                kind="query",
+                name=line.name if not before else f"{line.name}-{before + 1}",
+                steps=line.count,
+                event=line.event,
+                asks=line.name,
+                asked_as=text,
+                releases=line.releases,
+            )
+        )
+    return tuple(found)
 
 
 def gaussian_phase(settings: Recipe, noise_multiplier: float) -> plan.GaussianPhase:
