@@ -19,9 +19,10 @@ def outlook(out: Console, choice: Choice) -> None:
     """
     chosen = choice.chosen
     took = "" if chosen.seconds is None else f", about {_duration(chosen.seconds)} here"
+    trained = choice.request.trained_parameters
     out.print(
         f"privacy efficiency {_percent(chosen.efficiency)}   feasibility F = "
-        f"{chosen.feasibility:.3g}   {choice.request.trained_parameters:,} trained "
+        f"{_three_digits(chosen.feasibility)}   {trained:,} trained "
         f"parameters   {chosen.draws:,.0f} draws{took}"
     )
     others = alternatives(choice)
@@ -45,12 +46,16 @@ def _row(other: Alternative) -> list[str]:
         return [other.name, "none is enough", "-", "-", "-", "-"]
     return [
         other.name,
-        f"{found.noise_multiplier:.3g}",
-        f"{found.feasibility:.3g}",
+        _three_digits(found.noise_multiplier),
+        _three_digits(found.feasibility),
         _percent(found.efficiency),
         f"{found.steps:,}",
         f"{found.expected_batch_size:,.0f}",
     ]
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _percent(part: float) -> str:

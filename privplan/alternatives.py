@@ -100,7 +100,9 @@ def over_epsilon(
     """
     request = pinned(choice)
     return tuple(
-        _same(f"epsilon {epsilon:g}", at_epsilon(request, epsilon), choice.chosen)
+        _named(f"epsilon {epsilon:g}", request, choice.chosen)
+        if epsilon == request.budget.target_epsilon
+        else _same(f"epsilon {epsilon:g}", at_epsilon(request, epsilon), choice.chosen)
         for epsilon in epsilons
     )
 

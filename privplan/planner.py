@@ -22,6 +22,7 @@ from privplan import (
     plan_costs,
     plan_phases,
     plan_size,
+    prior_noise,
     risk,
 )
 from privplan.budget import (
@@ -169,7 +170,7 @@ def _phases(
     found: list[plan.PlanPhase] = list(wishes.queries)
     trains = bool(allocation.intervals(Source.PRIVATE))
     if _asks_gaussian(allocation, training):
-        noise = wishes.prior_noise or plan_phases.gaussian_noise(
+        noise = wishes.prior_noise or prior_noise.gaussian_noise(
             budget,
             feasibility=_feasibility(data, training, budget),
             last=not trains and not found,
