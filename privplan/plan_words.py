@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from privplan import canonical, risk
+from privplan import canonical, events, risk
 from privplan.plan import Plan
 from privplan.summary import PhaseCost
 
@@ -27,9 +27,9 @@ def in_words(plan: Plan) -> str:
     Example:
         >>> from privplan.planner import PlanRequest, make_plan
         >>> in_words(make_plan(PlanRequest(target_epsilon=1.0)))[:60]
-        'Who accepts 1 false alarm in 100 finds at most 2.4 of 100 me'
+        'Who accepts 1 false alarm in 100 finds at most 2.32 of 100 m'
     """
-    members = canonical.text_up(100 * found_at_most(plan), 1)
+    members = canonical.text_up(100 * found_at_most(plan), 2)
     return (
         f"Who accepts 1 false alarm in 100 finds at most {members} of 100 members, "
         "whatever else is known."
@@ -38,6 +38,8 @@ def in_words(plan: Plan) -> str:
 
 def found_at_most(plan: Plan) -> float:
     """Return the most members that can be found at one false alarm in a hundred."""
+    if not events.phases(plan.event):
+        return FALSE_ALARMS
     return risk.true_positive_rate(plan.event, false_positive_rate=FALSE_ALARMS)
 
 
