@@ -27,7 +27,7 @@ def in_words(plan: Plan) -> str:
     Example:
         >>> from privplan.planner import PlanRequest, make_plan
         >>> in_words(make_plan(PlanRequest(target_epsilon=1.0)))[:60]
-        'Who accepts 1 false alarm in 100 finds at most 2.32 of 100 m'
+        'Who accepts 1 false alarm in 100 finds at most 2.39 of 100 m'
     """
     members = canonical.text_up(100 * found_at_most(plan), 2)
     return (
