@@ -37,6 +37,10 @@ What people ask most is offered here, and loaded when it is first used:
     >>> budget = Budget(target_epsilon=2.0, target_delta=1e-5)
     >>> calibrate(["sgd:0.05,?,500", "gaussian:20"], budget=budget).value
     2.41332
+    >>> from privplan import PlanRequest, make_plan
+    >>> plan = make_plan(PlanRequest(target_epsilon=1.0, stages="best"))
+    >>> [phase.name for phase in plan.phases]
+    ['gaussian', 'synthetic', 'private']
 """
 
 from __future__ import annotations
@@ -47,17 +51,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from privplan.budget import Adjacency
     from privplan.budget import PrivacyBudget as Budget
+    from privplan.plan import Plan
+    from privplan.planner import DeclaredData, PlanRequest, Wishes, make_plan
     from privplan.questions import calibrate, delta, epsilon
 
-__all__ = ["Adjacency", "Budget", "calibrate", "delta", "epsilon"]
+__all__ = [
+    "Adjacency",
+    "Budget",
+    "DeclaredData",
+    "Plan",
+    "PlanRequest",
+    "Wishes",
+    "calibrate",
+    "delta",
+    "epsilon",
+    "make_plan",
+]
 
 # Where each name lives, and what it is called there.
 _ROOMS = {
     "Adjacency": ("budget", "Adjacency"),
     "Budget": ("budget", "PrivacyBudget"),
+    "DeclaredData": ("planner", "DeclaredData"),
+    "Plan": ("plan", "Plan"),
+    "PlanRequest": ("planner", "PlanRequest"),
+    "Wishes": ("planner", "Wishes"),
     "calibrate": ("questions", "calibrate"),
     "delta": ("questions", "delta"),
     "epsilon": ("questions", "epsilon"),
+    "make_plan": ("planner", "make_plan"),
 }
 
 
