@@ -140,7 +140,7 @@ def load_public_sized(source: str, *, height: int, width: int) -> PublicImages:
         width: In pixels.
 
     Raises:
-        DataError: As `load_public`, or the size is no square and not that of the images.
+        DataError: As `load_public`, or the size is no square and not theirs.
 
     Example:
         >>> load_public_sized("digits", height=4, width=4).shape.width
