@@ -19,7 +19,7 @@ from privplan.errors import DataError, DocumentError, ExitCode, ParameterError
 from privplan.findings import Verdict
 from privplan.keys import SigningKey
 from privplan.plan import Plan
-from privplan.planner import DIGITS, DeclaredData
+from privplan.planner import DIGITS, DeclaredData, PublicData
 from privplan.report_schema import PREDICATE_TYPE, Surroundings, Utility
 from privplan.version import __version__
 
@@ -77,6 +77,23 @@ def declared_data(
 
     shape = describe(data, image_size=image_size, classes=classes)
     return DeclaredData(**asdict(shape))
+
+
+def declared_public(public: str | None) -> PublicData | None:
+    """Turn `--public` into what a plan says of public images; reads them whole.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    if public is None:
+        return None
+    from diffusion.data import load_public, public_digest  # noqa: PLC0415
+
+    return PublicData(
+        name=Path(public).name,
+        digest=public_digest(load_public(public)),
+        declared_by="whoever made this plan",
+    )
 
 
 def run_training(
