@@ -48,7 +48,6 @@ __all__ = [
     "describe",
     "load_private",
     "load_public",
-    "load_public_sized",
     "public_digest",
 ]
 
@@ -128,46 +127,16 @@ def load_public(
     return PublicImages(images, labels, declared)
 
 
-def load_public_sized(source: str, *, height: int, width: int) -> PublicImages:
-    """Load public images in the size that a plan declares.
-
-    Images of that size stay as they are; others are resized, which is only possible to
-    a square.
-
-    Args:
-        source: "digits", or a path; see the module.
-        height: In pixels.
-        width: In pixels.
-
-    Raises:
-        DataError: As `load_public`, or the size is no square and not theirs.
-
-    Example:
-        >>> load_public_sized("digits", height=4, width=4).shape.width
-        4
-    """
-    found = describe(source)
-    if (found.height, found.width) == (height, width):
-        return load_public(source)
-    if height != width:
-        raise DataError(
-            f"the public images are not {height} x {width} pixels, and can be resized "
-            "to a square only",
-            hint=f"give public images of {height} x {width} pixels",
-        )
-    return load_public(source, image_size=height)
-
-
 def public_digest(images: PublicImages) -> str:
     """Return the SHA-256 of public images, as a plan names them; order matters.
 
-    Take it of the images in the size of the plan (`load_public_sized`).
+    Of the images as they are, before a run brings them to the size of its plan.
 
     Raises:
         PolicyError: The images are private: their digest would be a release.
 
     Example:
-        >>> public_digest(load_public_sized("digits", height=4, width=4))[:8]
+        >>> public_digest(load_public("digits", image_size=4))[:8]
         'f8ce89f8'
     """
     if images.is_private:
