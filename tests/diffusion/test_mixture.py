@@ -44,6 +44,7 @@ class Bench:
         monkeypatch.setattr(trainer, "draw_rows", rows_of_each_record)
 
     def _keep(self, total, **_):
+        total = [t.detach() for t in total]
         self.seen["sum"] = torch.cat([t.flatten() for t in total])
         return total
 
