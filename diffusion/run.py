@@ -79,9 +79,11 @@ def train(
     enforce.check_public(plan, public)
     watcher = watcher or Silent()
     _check_folder(plan, folder, resume=resume)
+    files.make_folder(folder / "checkpoint")
     if not resume:
         watcher.ready(plan)
-    _prepare(plan, folder)
+    if not (folder / PLAN_NAME).exists():
+        plans.write(plan, folder / PLAN_NAME)
     guard = (
         enforce.resume(
             plan, images, folder, allow_code_change=options.allow_code_change
@@ -124,12 +126,6 @@ def _check_folder(plan: Plan, folder: Path, *, resume: bool) -> None:
             f"{folder} belongs to another plan",
             hint="resume with the plan in that folder, or give another --out",
         )
-
-
-def _prepare(plan: Plan, folder: Path) -> None:
-    files.make_folder(folder / "checkpoint")
-    if not (folder / PLAN_NAME).exists():
-        plans.write(plan, folder / PLAN_NAME)
 
 
 def _go(run: Run) -> bool:

@@ -16,7 +16,7 @@ class Watcher(Protocol):
     """Someone who looks on; sees public numbers only."""
 
     def ready(self, plan: Plan) -> None:
-        """A new run passed every check; nothing is written and no record read yet.
+        """A new run passed every check; no record is touched yet.
 
         Whoever raises here refuses the run.
         """
