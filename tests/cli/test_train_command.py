@@ -75,7 +75,7 @@ def test_public_images_are_named_when_planning_and_when_training(
     code, out, _ = cli("train", "--out", "run", "--public", "public.npz", "--json")
     assert code == 0
     assert json.loads(out)["finished"]
-    assert ledger.read("run/ledger.sqlite").counted("public") == 2
+    assert ledger.read(tmp_path / "run" / "ledger.sqlite").counted("public") == 2
 
 
 def test_a_run_that_must_be_resumed_is_told_with_its_public_images(capsys):
