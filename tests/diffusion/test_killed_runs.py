@@ -20,6 +20,8 @@ from privplan import ledger
 from privplan import plan as plans
 from privplan.errors import BudgetExceededError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 HELPER = """
