@@ -43,6 +43,7 @@ PUBLIC_KEY_NAME = "trainer.pub"
 EVALUATION_NAME = "evaluation.json"
 _ARTEFACTS = (
     "plan.json",
+    "answers.json",
     "checkpoint/model.safetensors",
     "checkpoint/state.safetensors",
     "samples/samples.npz",
@@ -124,7 +125,7 @@ def compute_of(
     if time is None:
         return None
     seconds = durations.seconds_of(time)
-    from diffusion.measure import seconds_per_draw  # noqa: PLC0415 - imports torch
+    from diffusion.plan_speed import seconds_per_draw  # noqa: PLC0415 - imports torch
 
     each = seconds_per_draw(make_plan(request))
     return compute_of_time(seconds, seconds_per_draw=each)
@@ -155,20 +156,29 @@ def run_training(
     resume: bool,
     options: RunOptions,
     image_size: int | None = None,
+    public: str | None = None,
 ) -> bool:
     """Carry out a plan; return whether it finished.
+
+    A plan that holds no second opinions is shown to the other accountants first.
 
     Raises:
         PrivplanError: Refused, or not possible.
     """
-    from diffusion.data import load_private  # noqa: PLC0415
+    from diffusion.data import load_private, load_public  # noqa: PLC0415
     from diffusion.run import train  # noqa: PLC0415
 
     images = load_private(data, image_size=image_size, classes=plan.data.classes)
     interrupt = Interrupt()
     with LiveView(plan, interrupt).shown() as view:
         return train(
-            plan, images, folder, resume=resume, options=options, watcher=view
+            plan,
+            images,
+            folder,
+            public=None if public is None else load_public(public),
+            resume=resume,
+            options=options,
+            watcher=view,
         ).finished
 
 

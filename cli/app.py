@@ -21,6 +21,7 @@ from cli.options import (
     AsJson,
     Data,
     ImageSize,
+    PublicData,
     RunFolder,
 )
 
@@ -46,6 +47,7 @@ def train(
     *,
     data: Data = None,
     image_size: ImageSize = None,
+    public: PublicData = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<plan>.")
     ] = None,
@@ -86,8 +88,11 @@ def train(
         resume=resume,
         options=options,
         image_size=image_size,
+        public=public,
     )
-    render.training(made, folder, data, finished=finished, as_json=as_json)
+    options_again = {"--data": data, "--public": public}
+    named = "".join(f" {k} {v}" for k, v in options_again.items() if v is not None)
+    render.training(made, folder, named, finished=finished, as_json=as_json)
     raise typer.Exit(0 if finished else 1)
 
 

@@ -128,7 +128,8 @@ def plan(
     given = actions.compute_of(request, compute, draws)
     made = make_plan(replace(request, compute=given))
     plans.write(made, out)
-    choice = choice_of(made, seconds_per_draw=given and given.seconds_per_draw)
+    each = None if given is None else given.seconds_per_draw
+    choice = choice_of(made, seconds_per_draw=each)
     if as_json:
         render.print_json(summary_json.as_json(made, choice) | {"path": str(out)})
         return

@@ -16,6 +16,8 @@ from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
 from privplan.stages import Sharing, Source, StageName
 
+QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
+
 
 class PlanBudget(Document):
     """What this plan may spend, and what was spent on these data before it."""
@@ -119,7 +121,7 @@ class QueryPhase(Document):
     name: Name
     steps: Count
     event: EventField
-    asks: Literal["labels", "count", "mean", "moments", "scores", "select"]
+    asks: QueryName
     asked_as: Name
     releases: Name
 

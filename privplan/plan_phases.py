@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from privplan import (
     calibration,
@@ -113,7 +113,7 @@ def query_phases(texts: Sequence[str]) -> tuple[plan.QueryPhase, ...]:
                 name=line.name if not before else f"{line.name}-{before + 1}",
                 steps=line.count,
                 event=line.event,
-                asks=line.name,
+                asks=cast("plan.QueryName", line.name),
                 asked_as=text,
                 releases=line.releases,
             )

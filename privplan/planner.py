@@ -41,7 +41,8 @@ from privplan.plan_choice import start_of
 from privplan.plan_phases import PublicData, Wishes
 from privplan.presets import Parameterisation, Preset, Pretraining, resolve
 from privplan.recipes import Recipe, recipe
-from privplan.stages import Sharing, Source, StageAllocation, parse
+from privplan.stage_text import parse
+from privplan.stages import Sharing, Source, StageAllocation
 from privplan.version import __version__
 
 __all__ = [
