@@ -16,31 +16,28 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from privplan.contour import closed
-from privplan.contour.cap import capped
+from privplan.contour.cap import cut
 from privplan.contour.cumulants import at_epsilon, cumulants, guess
 from privplan.contour.curve import Capped, Closed, Curve
 from privplan.contour.roots import (
+    CAP,
     LADDER,
     bracket_root,
     direct,
     nodes_at,
     root_by_halving,
     walk,
+    walk_capped,
 )
 from privplan.contour.tilt import too_hard
 from privplan.errors import CannotCertifyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from privplan.contour.cumulants import Cumulants
     from privplan.contour.loss import Loss
     from privplan.contour.roots import Ladder
 
-    Route = Callable[[Loss, float], tuple[Curve, float]]
-
 _LOG_FLOOR = -640.0  # deltas below this are rounded up to it
-_CAP = 1e-6  # chance of what a cap leaves out, relative to delta
 _NARROW, _NARROW_IF_RARE = 7e-7, 1e-3  # relative widths of epsilon to stop at
 _CHERNOFF_TRIES = 8
 
@@ -71,11 +68,6 @@ def delta_bracket(
     return _at(loss, here, epsilon, LADDER).bracket(epsilon)
 
 
-def _cap_near(loss: Loss, epsilon: float, log_delta: float) -> tuple[Cumulants, float]:
-    kept, lost = capped(loss, math.exp(log_delta), _CAP)
-    return at_epsilon(kept, epsilon, guess(kept, log_delta)), lost
-
-
 def log_delta_estimate(loss: Loss, epsilon: float) -> float:
     """Estimate log delta(eps) in one direction, without bounds.
 
@@ -99,12 +91,22 @@ def _at(loss: Loss, here: Cumulants, epsilon: float, ladder: Ladder) -> Curve:
     with suppress(CannotCertifyError):
         return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder[:1])
     with suppress(CannotCertifyError):
-        rough, _ = _cap_near(loss, epsilon, log_delta)
-        # A better estimate of delta, now that far outputs are gone.
-        size = min(rough.log_delta(epsilon), 0.0)
-        fine, lost = _cap_near(loss, epsilon, size)
-        return Capped(nodes_at(fine, epsilon, log_delta=size, ladder=ladder), lost)
+        return _capped_at(loss, epsilon, log_delta, ladder)
     return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder)
+
+
+def _capped_at(loss: Loss, epsilon: float, log_delta: float, ladder: Ladder) -> Curve:
+    for _ in range(3):
+        found = cut(loss, epsilon, math.exp(log_delta) * CAP)
+        here = at_epsilon(found.kept, epsilon, guess(found.kept, log_delta))
+        kept = math.exp(min(here.log_delta(epsilon), 0.0))
+        size = math.log(max(kept + found.counted(epsilon)[0], 1e-300))
+        if size > log_delta - 3:
+            break
+        # A better estimate of delta, now that far outputs are gone.
+        log_delta = size
+    nodes = nodes_at(here, epsilon, log_delta=size, ladder=ladder)
+    return Capped(nodes, found)
 
 
 def epsilon_bracket(
@@ -137,15 +139,10 @@ def _narrowest(loss: Loss, delta: float) -> tuple[float, float]:
     enough = _NARROW if participations >= 3 else _NARROW_IF_RARE
     low, high = 0.0, math.inf
     problem: CannotCertifyError | None = None
-    for route, cap in (
-        (direct, False),
-        (direct, True),
-        (walk, True),
-        (walk, False),
-    ):
+    for route in (direct, walk_capped, walk):
         try:
-            found = _on_capped(route, loss, delta) if cap else route(loss, delta)
-            one_low, one_high = bracket_root(found[0], delta, found[1])
+            curve, root = route(loss, delta)
+            one_low, one_high = bracket_root(curve, delta, root)
         except CannotCertifyError as error:
             problem = problem or error
             continue
@@ -155,12 +152,6 @@ def _narrowest(loss: Loss, delta: float) -> tuple[float, float]:
     if not low <= high < math.inf:
         raise problem or too_hard("no route is left")
     return low, high
-
-
-def _on_capped(route: Route, loss: Loss, delta: float) -> tuple[Curve, float]:
-    kept, lost = capped(loss, delta, _CAP)
-    curve, root = route(kept, delta)
-    return Capped(curve, lost), root
 
 
 def _is_dominated(loss: Loss, epsilon: float, log_delta: float) -> bool:
