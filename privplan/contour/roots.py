@@ -104,7 +104,7 @@ def walk_capped(loss: Loss, delta: float) -> tuple[Curve, float]:
         here = at_epsilon(found.kept, epsilon, here.t)
         kept = nodes_at(here, epsilon, log_delta=math.log(delta), ladder=ladder)
         curve = Capped(kept, found)
-        root = _newton_root(curve.value, epsilon, delta, most=_FAR / here.t)
+        root = newton_root(curve.value, epsilon, delta, most=_FAR / here.t)
         near = abs(root - epsilon) * here.t < _NEAR
         if near and ladder is LADDER:
             return curve, root
@@ -140,10 +140,10 @@ def _root_near(
     size = min(here.log_delta(start), math.log(delta))
     curve = nodes_at(here, start, log_delta=size, ladder=ladder)
     most = 1.3 * _NEAR / here.t
-    return curve, _newton_root(curve.value, start, delta, most=most)
+    return curve, newton_root(curve.value, start, delta, most=most)
 
 
-def _newton_root(
+def newton_root(
     value: Callable[[float], tuple[float, float]],
     start: float,
     delta: float,

@@ -3,19 +3,19 @@
     upper:  the upper bound on delta at `upper` is at most the wanted delta
     lower:  the lower bound on delta at `lower` is at least the wanted delta
 
-Closed forms first; then the plain contour; if that is not narrow enough, because
-participations are few or rare, the same with far outputs capped (`cap.py`), and with a
-walk on coarse nodes (`roots.py`) instead of an estimate. All brackets hold, so several
-of them intersect.
+Closed forms first; then the plain contour, then the contour with far outputs capped
+(`cap.py`), then a grid (`grid.py`), until the bracket is narrow enough. All brackets
+hold, so several of them intersect. Where steps are few or rare, or there are only pure
+queries, the characteristic function hardly decays, and the grid comes earlier.
 """
 
 from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from privplan.contour import closed
+from privplan.contour import closed, grid
 from privplan.contour.cap import cut
 from privplan.contour.cumulants import at_epsilon, cumulants, guess
 from privplan.contour.curve import Capped, Closed, Curve
@@ -37,14 +37,29 @@ if TYPE_CHECKING:
     from privplan.contour.loss import Loss
     from privplan.contour.roots import Ladder
 
+CLOSED, CONTOUR, GRID = "closed form", "contour", "grid"
 _LOG_FLOOR = -640.0  # deltas below this are rounded up to it
 _NARROW, _NARROW_IF_RARE = 7e-7, 1e-3  # relative widths of epsilon to stop at
+_FEW, _RARE = 6, 3.0  # steps, and participations, below which the grid comes first
 _CHERNOFF_TRIES = 8
+
+
+class Found(NamedTuple):
+    """Bounds, and the route that gave the upper one."""
+
+    low: float
+    high: float
+    method: str
 
 
 def delta_bracket(
     loss: Loss, epsilon: float, *, beyond: float = 0.0
 ) -> tuple[float, float]:
+    """Bound delta(eps) of a composition in one direction; see `find_delta`."""
+    return find_delta(loss, epsilon, beyond=beyond)[:2]
+
+
+def find_delta(loss: Loss, epsilon: float, *, beyond: float = 0.0) -> Found:
     """Bound delta(eps) of a composition in one direction.
 
     Args:
@@ -53,35 +68,42 @@ def delta_bracket(
         beyond: If delta is found to be at most this, the answer may be (0, beyond).
 
     Raises:
-        CannotCertifyError: The composition is too hard for the contour.
+        CannotCertifyError: The composition is too hard for every route.
     """
     exact = closed.delta(loss, epsilon)
     if exact is not None:
-        return exact
+        return Found(*exact, CLOSED)
     if epsilon >= loss.ceiling() * (1 + 1e-12):
-        return 0.0, 0.0
+        return Found(0.0, 0.0, CLOSED)
     if beyond and _is_dominated(loss, epsilon, math.log(beyond)):
-        return 0.0, beyond
-    here = at_epsilon(loss, epsilon, guess(loss, -10.0))
-    if here.log_chernoff(epsilon) < _LOG_FLOOR:
-        return 0.0, math.exp(_LOG_FLOOR)
-    return _at(loss, here, epsilon, LADDER).bracket(epsilon)
+        return Found(0.0, beyond, CONTOUR)
+    try:
+        here = at_epsilon(loss, epsilon, guess(loss, -10.0))
+        if here.log_chernoff(epsilon) < _LOG_FLOOR:
+            return Found(0.0, math.exp(_LOG_FLOOR), CONTOUR)
+        ladder = LADDER[:1] if _suits_a_grid(loss) else LADDER
+        return Found(*_at(loss, here, epsilon, ladder).bracket(epsilon), CONTOUR)
+    except CannotCertifyError:
+        return Found(*grid.delta_bracket(loss, epsilon), GRID)
 
 
 def log_delta_estimate(loss: Loss, epsilon: float) -> float:
     """Estimate log delta(eps) in one direction, without bounds.
 
     Raises:
-        CannotCertifyError: The composition is too hard for the contour.
+        CannotCertifyError: The composition is too hard for every route.
     """
     exact = closed.delta(loss, epsilon)
     if exact is not None:
         return math.log(max(exact[1], 1e-300))
-    here = at_epsilon(loss, epsilon, guess(loss, -10.0))
-    rough = here.log_delta(epsilon)
-    if rough < _LOG_FLOOR:
-        return rough
-    value, _ = _at(loss, here, epsilon, LADDER[:1]).value(epsilon)
+    try:
+        here = at_epsilon(loss, epsilon, guess(loss, -10.0))
+        rough = here.log_delta(epsilon)
+        if rough < _LOG_FLOOR:
+            return rough
+        value, _ = _at(loss, here, epsilon, LADDER[:1]).value(epsilon)
+    except CannotCertifyError:
+        return grid.log_delta_estimate(loss, epsilon)
     return math.log(value) if value > 0 else rough
 
 
@@ -92,19 +114,21 @@ def _at(loss: Loss, here: Cumulants, epsilon: float, ladder: Ladder) -> Curve:
         return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder[:1])
     with suppress(CannotCertifyError):
         return _capped_at(loss, epsilon, log_delta, ladder)
+    if len(ladder) == 1:
+        raise too_hard("its characteristic function decays too slowly")
     return nodes_at(here, epsilon, log_delta=log_delta, ladder=ladder)
 
 
 def _capped_at(loss: Loss, epsilon: float, log_delta: float, ladder: Ladder) -> Curve:
-    for _ in range(3):
-        found = cut(loss, epsilon, math.exp(log_delta) * CAP)
+    found = cut(loss, epsilon, math.exp(log_delta) * CAP)
+    while True:
         here = at_epsilon(found.kept, epsilon, guess(found.kept, log_delta))
         kept = math.exp(min(here.log_delta(epsilon), 0.0))
         size = math.log(max(kept + found.counted(epsilon)[0], 1e-300))
         if size > log_delta - 3:
             break
         # A better estimate of delta, now that far outputs are gone.
-        log_delta = size
+        found, log_delta = cut(loss, epsilon, math.exp(size) * CAP), size
     nodes = nodes_at(here, epsilon, log_delta=size, ladder=ladder)
     return Capped(nodes, found)
 
@@ -112,6 +136,11 @@ def _capped_at(loss: Loss, epsilon: float, log_delta: float, ladder: Ladder) -> 
 def epsilon_bracket(
     loss: Loss, delta: float, *, beyond: float = 0.0
 ) -> tuple[float, float]:
+    """Bound the smallest eps >= 0 in one direction; see `find_epsilon`."""
+    return find_epsilon(loss, delta, beyond=beyond)[:2]
+
+
+def find_epsilon(loss: Loss, delta: float, *, beyond: float = 0.0) -> Found:
     """Bound the smallest eps >= 0 with delta(eps) <= delta, in one direction.
 
     Args:
@@ -120,38 +149,68 @@ def epsilon_bracket(
         beyond: If epsilon is found to be at most this, the answer may be (0, beyond).
 
     Raises:
-        CannotCertifyError: The composition is too hard for the contour.
+        CannotCertifyError: The composition is too hard for every route.
     """
     if loss.ceiling() <= beyond:
-        return 0.0, beyond
+        return Found(0.0, beyond, CLOSED)
     log_delta = math.log(delta)
     if closed.delta(loss, 0.0) is not None:
         curve: Curve = Closed(loss)
-        return bracket_root(curve, delta, root_by_halving(curve, loss, delta))
+        root = root_by_halving(curve, loss, delta)
+        return Found(*bracket_root(curve, delta, root), CLOSED)
     if beyond and _is_dominated(loss, beyond, log_delta):
-        return 0.0, beyond
-    return _narrowest(loss, delta)
+        return Found(0.0, beyond, CONTOUR)
+    return _narrowest(loss, delta, beyond)
 
 
-def _narrowest(loss: Loss, delta: float) -> tuple[float, float]:
+def _narrowest(loss: Loss, delta: float, beyond: float) -> Found:
     """Try routes until one is narrow enough; all their brackets hold, so intersect."""
-    participations = max((step.q * step.n for step in loss.sampled), default=3.0)
-    enough = _NARROW if participations >= 3 else _NARROW_IF_RARE
-    low, high = 0.0, math.inf
+    suits = _suits_a_grid(loss)
+    enough = _NARROW_IF_RARE if suits else _NARROW
+    best = Found(0.0, math.inf, CONTOUR)
     problem: CannotCertifyError | None = None
-    for route in (direct, walk_capped, walk):
+    for route in _ON_A_GRID if suits else _BY_CONTOUR:
         try:
-            curve, root = route(loss, delta)
-            one_low, one_high = bracket_root(curve, delta, root)
+            low, high, method = route(loss, delta, beyond)
         except CannotCertifyError as error:
             problem = problem or error
             continue
-        low, high = max(low, one_low), min(high, one_high)
-        if high - low <= enough * high:
+        method = method if high < best.high else best.method
+        best = Found(max(low, best.low), min(high, best.high), method)
+        if best.high - best.low <= enough * best.high or best.high <= beyond:
             break
-    if not low <= high < math.inf:
+    if not best.low <= best.high < math.inf:
         raise problem or too_hard("no route is left")
-    return low, high
+    return best
+
+
+def _direct(loss: Loss, delta: float, _: float) -> Found:
+    curve, root = direct(loss, delta)
+    return Found(*bracket_root(curve, delta, root), CONTOUR)
+
+
+def _walk_capped(loss: Loss, delta: float, _: float) -> Found:
+    curve, root = walk_capped(loss, delta)
+    return Found(*bracket_root(curve, delta, root), CONTOUR)
+
+
+def _walk(loss: Loss, delta: float, _: float) -> Found:
+    curve, root = walk(loss, delta)
+    return Found(*bracket_root(curve, delta, root), CONTOUR)
+
+
+def _grid(loss: Loss, delta: float, beyond: float) -> Found:
+    return Found(*grid.epsilon_bracket(loss, delta, beyond=beyond), GRID)
+
+
+_BY_CONTOUR = (_direct, _walk_capped, _walk, _grid)
+_ON_A_GRID = (_direct, _grid, _walk_capped)
+
+
+def _suits_a_grid(loss: Loss) -> bool:
+    """Return whether steps are few or rare, so that a contour would be long."""
+    participations = math.fsum(step.q * step.n for step in loss.sampled)
+    return loss.steps() <= _FEW or participations < _RARE
 
 
 def _is_dominated(loss: Loss, epsilon: float, log_delta: float) -> bool:
