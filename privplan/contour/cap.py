@@ -74,7 +74,7 @@ class Cut:
 
     def rest(self, epsilon: float) -> float:
         """Return a bound on the last term."""
-        log_bound = float((self.log_rest + self.powers * epsilon).min())
+        log_bound = float(np.nanmin(self.log_rest + self.powers * epsilon))
         return 1.01 * math.exp(min(log_bound, 0.0))
 
 
@@ -155,9 +155,9 @@ def _moments(step: Sampled, powers: Reals) -> tuple[float, float, Reals, Reals]:
     lost_p = (1 - step.q) * lost_q + step.q * float(lost @ record)
     # Two kinds of sums need fewer points: they only feed a bound.
     part = slice(None, None, 4)
-    change = np.expm1((1 - powers)[:, None] * ratio[part])
-    log_all = np.log1p(4 * (change @ bell[part]))
+    exponent = (1 - powers)[:, None] * ratio[part]
+    log_all = np.log1p(4 * (np.expm1(exponent) @ bell[part]))
     # Below the range lies 1e-23 of the outputs; nothing may blow that up.
-    log_all[(powers - 1) * -math.log1p(-step.q) > 30.0] = math.inf
-    log_far = np.log(4 * ((change + 1) @ (bell * lost)[part]))
+    log_all[(powers - 1) * -math.log1p(-step.q) > 30.0] = 1e300
+    log_far = np.log(4 * (np.exp(exponent) @ (bell * lost)[part]))
     return lost_p, lost_q, log_far, log_all

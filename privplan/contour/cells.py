@@ -47,7 +47,8 @@ class Cells:
 
     Attributes:
         n: How often it occurs.
-        k: Cell numbers: the losses in cell k are in [k h, (k+1) h].
+        k: Cell numbers: the losses in cell k are in [k h, (k+1) h], but for the first,
+            in which are all that are below it, too.
         p: Probability under P; their sum and `far_p` may miss 1e-20.
         m: Merged losses.
         far_p, far_q: Probability of the far outputs, under P and Q.
@@ -86,7 +87,7 @@ def _sampled(step: Sampled, direction: Direction, h: float, level: float) -> Cel
     remove = direction is Direction.REMOVE
     ends = np.array([-_REACH, 1 / step.s + _REACH])
     least, most = np.sort(_ratio(ends, step) * (1 if remove else -1))
-    low = math.floor(least / h)
+    low = math.floor(max(least, -2 * level) / h)
     high = math.ceil(min(most, level) / h)
     if not high - low <= _MOST_CELLS:
         raise too_hard(f"its losses need {high - low:.3g} cells")

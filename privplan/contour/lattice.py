@@ -76,8 +76,11 @@ def upper(cells: Cells, h: float) -> tuple[Grid, float]:
 def lower(cells: Cells, h: float, t: float) -> Grid:
     """Merge each cell and round its loss down to a grid that suits most of the mass."""
     m = cells.m - ACCURACY * (np.abs(cells.m) + cells.blur)
+    # A first cell that reaches far down is left out: it would need a long grid.
+    inside = m >= (int(cells.k.min()) - 1) * h
+    m, chance = m[inside], cells.p[inside]
     rest = np.mod(m, h)
-    weight = cells.p * np.exp(t * (m - m.max()))
+    weight = chance * np.exp(t * (m - m.max()))
     slot = np.minimum((rest * (_BINS / h)).astype(np.int64), _BINS - 1)
     masses = np.bincount(slot, weight, _BINS)
     # Cost of an offset: how far, on average, losses are above the grid.
@@ -91,7 +94,7 @@ def lower(cells: Cells, h: float, t: float) -> Grid:
     # Rounding of this division must not round a loss up.
     k -= (k * h + offset > m).astype(np.int64)
     low = int(k.min())
-    p = np.bincount(k - low, cells.p)
+    p = np.bincount(k - low, chance)
     return Grid(cells.n, low + np.arange(p.size), p * (1 - _MASS), offset)
 
 

@@ -204,7 +204,7 @@ def _grid(loss: Loss, delta: float, beyond: float) -> Found:
 
 
 _BY_CONTOUR = (_direct, _walk_capped, _walk, _grid)
-_ON_A_GRID = (_direct, _grid, _walk_capped)
+_ON_A_GRID = (_direct, _walk_capped, _grid)
 
 
 def _suits_a_grid(loss: Loss) -> bool:
