@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
-from privplan.contour import capped, closed, solve
+from privplan.contour import capped, solve
 from privplan.contour.loss import Direction, Loss, from_phases
 from privplan.contour.solve import Found
 from privplan.contour.tilt import too_hard
@@ -43,9 +43,7 @@ def _guarded(function: Callable[Args, Result]) -> Callable[Args, Result]:
 
 
 @_guarded
-def epsilon(
-    found: Sequence[Phase], delta: float, *, sensitivity: float = 1.0
-) -> Found:
+def epsilon(found: Sequence[Phase], delta: float, *, sensitivity: float = 1.0) -> Found:
     """Bound epsilon, the larger of the two directions.
 
     Raises:
@@ -60,9 +58,7 @@ def epsilon(
 
 
 @_guarded
-def delta(
-    found: Sequence[Phase], epsilon: float, *, sensitivity: float = 1.0
-) -> Found:
+def delta(found: Sequence[Phase], epsilon: float, *, sensitivity: float = 1.0) -> Found:
     """Bound delta, the larger of the two directions.
 
     Raises:

@@ -43,6 +43,7 @@ _HALVINGS = 10
 _ROOT_2PI = math.sqrt(2 * math.pi)
 # Trapezoids of a quarter `soft` err by exp(-32) times a small number; sums round more.
 _EXACT = 1e-12
+_HUGE = 1e200  # a logarithm that is no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Cut:
 
     def rest(self, epsilon: float) -> float:
         """Return a bound on the last term."""
-        log_bound = float(np.nanmin(self.log_rest + self.powers * epsilon))
+        log_bound = float((self.log_rest + self.powers * epsilon).min())
         return 1.01 * math.exp(min(log_bound, 0.0))
 
 
@@ -134,7 +135,9 @@ def _cut_at(loss: Loss, epsilon: float, level: float) -> Cut:
         total = total + step.n * log_all
         far = np.logaddexp(far, math.log(step.n) + log_far - log_all)
     kept = replace(loss, sampled=tuple(steps))
-    return Cut(kept, by_p, by_q, powers, total + far)
+    rest = total + far
+    rest = np.where(np.isfinite(rest) & (total < _HUGE), rest, math.inf)
+    return Cut(kept, by_p, by_q, powers, rest)
 
 
 def _moments(step: Sampled, powers: Reals) -> tuple[float, float, Reals, Reals]:
@@ -158,6 +161,6 @@ def _moments(step: Sampled, powers: Reals) -> tuple[float, float, Reals, Reals]:
     exponent = (1 - powers)[:, None] * ratio[part]
     log_all = np.log1p(4 * (np.expm1(exponent) @ bell[part]))
     # Below the range lies 1e-23 of the outputs; nothing may blow that up.
-    log_all[(powers - 1) * -math.log1p(-step.q) > 30.0] = 1e300
-    log_far = np.log(4 * (np.exp(exponent) @ (bell * lost)[part]))
+    log_all[(powers - 1) * -math.log1p(-step.q) > 30.0] = _HUGE
+    log_far = np.log(4 * (np.exp(exponent) @ (bell * lost)[part]) + 1e-300)
     return lost_p, lost_q, log_far, log_all

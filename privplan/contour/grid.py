@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from privplan.contour import capped
+from privplan.contour import capped, pure
 from privplan.contour.cells import cells_of
 from privplan.contour.cumulants import log_touch
 from privplan.contour.lattice import Grid, Lattice, Shape, log_mgf, upper
@@ -43,8 +43,11 @@ def epsilon_bracket(
     Raises:
         CannotCertifyError: No grid of the sizes allowed is good enough.
     """
-    epsilon = capped.epsilon_upper(loss, delta)
-    best = (0.0, epsilon)
+    ceiling = loss.ceiling() * (1 + 1e-12)  # sums round
+    epsilon = min(capped.epsilon_upper(loss, delta), ceiling)
+    best = (_by_the_top_atom(loss, delta), epsilon)
+    if best[1] - best[0] <= _ENOUGH * best[1]:
+        return best
     sizes, near = list(SIZES), False
     for _ in range(_LAYS):
         shape = lay(loss, epsilon, math.log(delta))
@@ -62,6 +65,19 @@ def epsilon_bracket(
         if not sizes or narrow or best[1] <= beyond:
             return best
     raise too_hard("no grid is near enough")
+
+
+def _by_the_top_atom(loss: Loss, delta: float) -> float:
+    """Bound epsilon from below by the one outcome that loses most, if there is one.
+
+    With p its probability, delta(eps) >= p (1 - e^(eps - loss)).
+    """
+    if loss.gaussian or loss.sampled:
+        return 0.0
+    p = math.exp(sum(query.n * pure.log_top(query) for query in loss.pure))
+    if not delta < p * (1 - 1e-9):
+        return 0.0
+    return max(0.0, (loss.ceiling() + math.log1p(-delta / p)) * (1 - 1e-9))
 
 
 def delta_bracket(loss: Loss, epsilon: float) -> tuple[float, float]:
@@ -133,5 +149,7 @@ def _saddle(grids: list[Grid], h: float, epsilon: float) -> float:
         middle = 0.5 * (low + high)
         t = math.exp(middle)
         mean, _ = _moments(grids, h, t)
-        low, high = (low, middle) if mean > epsilon + 1 / t + 1 / (t + 1) else (middle, high)
+        low, high = (
+            (low, middle) if mean > epsilon + 1 / t + 1 / (t + 1) else (middle, high)
+        )
     return math.exp(0.5 * (low + high))

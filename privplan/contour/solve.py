@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 CLOSED, CONTOUR, GRID = "closed form", "contour", "grid"
 _LOG_FLOOR = -640.0  # deltas below this are rounded up to it
 _NARROW, _NARROW_IF_RARE = 7e-7, 1e-3  # relative widths of epsilon to stop at
-_FEW, _RARE = 6, 3.0  # steps, and participations, below which the grid comes first
+_RARE = 3.0  # expected participations below which a grid comes before patience
 _CHERNOFF_TRIES = 8
+_DECLINED = (CannotCertifyError, ArithmeticError, ValueError)
 
 
 class Found(NamedTuple):
@@ -83,7 +84,7 @@ def find_delta(loss: Loss, epsilon: float, *, beyond: float = 0.0) -> Found:
             return Found(0.0, math.exp(_LOG_FLOOR), CONTOUR)
         ladder = LADDER[:1] if _suits_a_grid(loss) else LADDER
         return Found(*_at(loss, here, epsilon, ladder).bracket(epsilon), CONTOUR)
-    except CannotCertifyError:
+    except _DECLINED:
         return Found(*grid.delta_bracket(loss, epsilon), GRID)
 
 
@@ -102,7 +103,7 @@ def log_delta_estimate(loss: Loss, epsilon: float) -> float:
         if rough < _LOG_FLOOR:
             return rough
         value, _ = _at(loss, here, epsilon, LADDER[:1]).value(epsilon)
-    except CannotCertifyError:
+    except _DECLINED:
         return grid.log_delta_estimate(loss, epsilon)
     return math.log(value) if value > 0 else rough
 
@@ -120,15 +121,14 @@ def _at(loss: Loss, here: Cumulants, epsilon: float, ladder: Ladder) -> Curve:
 
 
 def _capped_at(loss: Loss, epsilon: float, log_delta: float, ladder: Ladder) -> Curve:
-    found = cut(loss, epsilon, math.exp(log_delta) * CAP)
     while True:
+        found = cut(loss, epsilon, math.exp(log_delta) * CAP)
         here = at_epsilon(found.kept, epsilon, guess(found.kept, log_delta))
         kept = math.exp(min(here.log_delta(epsilon), 0.0))
         size = math.log(max(kept + found.counted(epsilon)[0], 1e-300))
-        if size > log_delta - 3:
+        if not size < log_delta - 3:
             break
-        # A better estimate of delta, now that far outputs are gone.
-        found, log_delta = cut(loss, epsilon, math.exp(size) * CAP), size
+        log_delta = size  # better, now that far outputs are gone
     nodes = nodes_at(here, epsilon, log_delta=size, ladder=ladder)
     return Capped(nodes, found)
 
@@ -168,11 +168,11 @@ def _narrowest(loss: Loss, delta: float, beyond: float) -> Found:
     suits = _suits_a_grid(loss)
     enough = _NARROW_IF_RARE if suits else _NARROW
     best = Found(0.0, math.inf, CONTOUR)
-    problem: CannotCertifyError | None = None
+    problem: Exception | None = None
     for route in _ON_A_GRID if suits else _BY_CONTOUR:
         try:
             low, high, method = route(loss, delta, beyond)
-        except CannotCertifyError as error:
+        except _DECLINED as error:
             problem = problem or error
             continue
         method = method if high < best.high else best.method
@@ -180,7 +180,7 @@ def _narrowest(loss: Loss, delta: float, beyond: float) -> Found:
         if best.high - best.low <= enough * best.high or best.high <= beyond:
             break
     if not best.low <= best.high < math.inf:
-        raise problem or too_hard("no route is left")
+        raise too_hard("no route is left") from problem
     return best
 
 
@@ -208,9 +208,9 @@ _ON_A_GRID = (_direct, _walk_capped, _grid)
 
 
 def _suits_a_grid(loss: Loss) -> bool:
-    """Return whether steps are few or rare, so that a contour would be long."""
+    """Return whether participation is rare, so that a plain contour would be long."""
     participations = math.fsum(step.q * step.n for step in loss.sampled)
-    return loss.steps() <= _FEW or participations < _RARE
+    return participations < _RARE
 
 
 def _is_dominated(loss: Loss, epsilon: float, log_delta: float) -> bool:
