@@ -14,8 +14,8 @@ are put on a grid of width h instead, twice, and composed by a tilted transform:
 The upper errs by order h^2. The lower does, too, if one b suits most of the mass.
 
 Tilting by e^(t L) keeps small deltas above the rounding noise, which is bounded in the
-2-norm: a transform of N numbers errs by at most 8 u log2(N) of its norm. A grid of N
-points wraps around, with the same two bounds as the contour's period.
+2-norm: a transform of N numbers errs by at most 8 u log2(N) of its norm, u = 2^-53. A
+grid of N points wraps around, with the same two bounds as the contour's period.
 
 Source: connecting the dots, Doroshenko et al. 2022, arXiv:2207.04380; rounding of the
 fast Fourier transform: Higham 2002, Accuracy and stability, theorem 24.2.
@@ -31,7 +31,7 @@ import numpy as np
 
 from privplan.contour.cells import ACCURACY, cells_of
 from privplan.contour.cumulants import log_touch
-from privplan.contour.nodes import log1p_parts, sum_error
+from privplan.contour.nodes import log1p_parts
 from privplan.contour.tilt import ROUNDING, too_hard
 
 if TYPE_CHECKING:
@@ -124,15 +124,14 @@ class Composed:
         self.h, self.t, self.width = h, t, h * size
         self.log_mgf, self.offset = 0.0, 0.0
         log_phi = np.zeros(size // 2 + 1, np.complex128)
-        relative, log_most = np.zeros((2, size // 2 + 1))
-        self.shift, scale_error = 0, 0.0
+        turned = np.zeros(size // 2 + 1)
+        self.shift, scale_error, slip = 0, 0.0, 0.0
         for grid in grids:
             below, error, top, log_one = _spectrum(grid, h, t, size)
-            magnitude, log_part = log1p_parts(below)
-            log_phi += grid.n * log_part
-            with np.errstate(divide="ignore"):
-                relative += grid.n * error / magnitude
-                log_most += grid.n * np.log(magnitude + error)
+            log_part = grid.n * log1p_parts(below)[1]
+            log_phi += log_part
+            turned += np.abs(log_part)
+            slip += grid.n * error
             self.shift += grid.n * top
             self.offset += grid.n * grid.offset
             self.log_mgf += grid.n * log_one
@@ -140,11 +139,12 @@ class Composed:
             size_of = abs(log_one) + abs(t) * h * float(np.abs(grid.k[[0, -1]]).max())
             scale_error += grid.n * ROUNDING * (16 + 4 * size_of)
         product = np.exp(log_phi)
-        errors = sum_error(np.abs(product), relative, log_most)
+        rounding = np.abs(product) * np.expm1(ROUNDING * (48 + 16 * turned))
         self.mass = np.fft.irfft(product, size)
-        spread = math.sqrt(2.0 * float(errors @ errors) / size)
-        unit = 8 * ROUNDING * math.log2(size)
-        self.error = spread + unit * float(np.linalg.norm(self.mass))
+        # No factor exceeds 1, so n of them multiply an error by n, and little more.
+        self.error = slip * math.exp(min(slip * math.sqrt(size), 700.0))
+        self.error += math.sqrt(2.0 * float(rounding @ rounding) / size)
+        self.error += _transform_error(size) * float(np.linalg.norm(self.mass))
         self.scale_error = 2 * scale_error
 
     def sums(self, epsilon: float) -> tuple[float, float, float]:
@@ -176,6 +176,8 @@ def _spectrum(
 ) -> tuple[Complex, float, int, float]:
     """Return the tilted transform minus one, its error, its centre, and log M(t).
 
+    The error is in the 2-norm, as masses, not as frequencies.
+
     The heaviest point is put at 0, where its transform is constant: what is left is
     small when participation is rare, and so is its rounding.
     """
@@ -193,9 +195,14 @@ def _spectrum(
     # The transform minus one: the peak and the rest sum to one.
     below = np.fft.rfft(around) - float(rest.sum())
     norm = float(np.linalg.norm(around))
-    error = 8 * ROUNDING * math.log2(size) * math.sqrt(size) * norm
-    error += 4 * ROUNDING * float(rest.sum()) * math.sqrt(rest.size)
+    # A wrong sum shifts every frequency alike, as if the peak weighed more.
+    error = _transform_error(size) * norm + 32 * ROUNDING * float(rest.sum())
     return below, error, int(grid.k[peak]), top + math.log(total)
+
+
+def _transform_error(size: int) -> float:
+    """Return how much a transform adds to the 2-norm of the error, per 2-norm."""
+    return 4 * ROUNDING * math.log2(size)
 
 
 @dataclass(frozen=True, slots=True)
