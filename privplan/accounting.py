@@ -7,8 +7,9 @@ are composed jointly, in both directions of add-or-remove-one, and the larger co
 `method` names the route that answered, best first:
 
     closed form        Gaussians only; one step; one Laplace query; two-point queries
-    contour            everything else, to about 9 digits (`contour`)
-    PLD                dp-accounting's, where the contour declines (`opinions`)
+    contour            many steps, to about 9 digits
+    grid               few steps, rare participation, pure queries: to about 4
+    PLD                dp-accounting's, where all of these decline (`opinions`)
     Chernoff           where that declines too: an upper end only, some per cent loose
 
 Adjacency. Zero-out costs what add-or-remove-one costs for these events: blanking a
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from privplan.events import Event, Phase
 
-_CLOSED, _CONTOUR = "closed form", "contour"
 _CHERNOFF = "Chernoff bound, upper end only"
 
 
@@ -95,10 +95,9 @@ def epsilon(
     from privplan.contour import both  # noqa: PLC0415 - loads numpy and scipy
 
     try:
-        lower, upper = both.epsilon(found, delta, sensitivity=sensitivity)
+        lower, upper, method = both.epsilon(found, delta, sensitivity=sensitivity)
     except CannotCertifyError:
         return _epsilon_otherwise(found, delta, sensitivity)
-    method = _CLOSED if both.is_closed(found) else _CONTOUR
     return Bracket(lower=lower, upper=upper, method=method)
 
 
@@ -133,10 +132,9 @@ def delta(
     from privplan.contour import both  # noqa: PLC0415 - loads numpy and scipy
 
     try:
-        lower, upper = both.delta(found, epsilon, sensitivity=sensitivity)
+        lower, upper, method = both.delta(found, epsilon, sensitivity=sensitivity)
     except CannotCertifyError:
         return _delta_otherwise(found, epsilon, sensitivity)
-    method = _CLOSED if both.is_closed(found) else _CONTOUR
     return Bracket(lower=lower, upper=upper, method=method)
 
 

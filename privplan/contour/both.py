@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
-from privplan.contour import capped, closed, solve
+from privplan.contour import capped, solve
 from privplan.contour.loss import Direction, Loss, from_phases
+from privplan.contour.solve import Found
 from privplan.contour.tilt import too_hard
 from privplan.errors import CannotCertifyError
 
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
 _MOST_GAUSSIAN = 1e12  # mu^2 beyond it: an epsilon of 10^12 protects nobody
 
 Args = ParamSpec("Args")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def _guarded(function: Callable[Args, Found]) -> Callable[Args, Found]:
+def _guarded(function: Callable[Args, Result]) -> Callable[Args, Result]:
     """Turn numbers that leave float64 into "cannot certify", silently.
 
     An overflow ends in NaN or infinity, and every bound is compared so that NaN fails.
     """
 
     @wraps(function)
-    def guarded(*args: Args.args, **kwargs: Args.kwargs) -> Found:
+    def guarded(*args: Args.args, **kwargs: Args.kwargs) -> Result:
         try:
             with np.errstate(all="ignore"):
                 return function(*args, **kwargs)
@@ -42,39 +43,33 @@ def _guarded(function: Callable[Args, Found]) -> Callable[Args, Found]:
 
 
 @_guarded
-def epsilon(
-    found: Sequence[Phase], delta: float, *, sensitivity: float = 1.0
-) -> tuple[float, float]:
+def epsilon(found: Sequence[Phase], delta: float, *, sensitivity: float = 1.0) -> Found:
     """Bound epsilon, the larger of the two directions.
 
     Raises:
         CannotCertifyError: The composition is too hard for the contour.
     """
     remove = _loss(found, Direction.REMOVE, sensitivity)
-    low, high = solve.epsilon_bracket(remove, delta)
+    one = solve.find_epsilon(remove, delta)
     if not remove.sampled:
-        return low, high
+        return one
     add = _loss(found, Direction.ADD, sensitivity)
-    other_low, other_high = solve.epsilon_bracket(add, delta, beyond=low)
-    return max(low, other_low), max(high, other_high)
+    return _larger(one, solve.find_epsilon(add, delta, beyond=one.low))
 
 
 @_guarded
-def delta(
-    found: Sequence[Phase], epsilon: float, *, sensitivity: float = 1.0
-) -> tuple[float, float]:
+def delta(found: Sequence[Phase], epsilon: float, *, sensitivity: float = 1.0) -> Found:
     """Bound delta, the larger of the two directions.
 
     Raises:
         CannotCertifyError: The composition is too hard for the contour.
     """
     remove = _loss(found, Direction.REMOVE, sensitivity)
-    low, high = solve.delta_bracket(remove, epsilon)
+    one = solve.find_delta(remove, epsilon)
     if not remove.sampled:
-        return low, high
+        return one
     add = _loss(found, Direction.ADD, sensitivity)
-    other_low, other_high = solve.delta_bracket(add, epsilon, beyond=low)
-    return max(low, other_low), max(high, other_high)
+    return _larger(one, solve.find_delta(add, epsilon, beyond=one.low))
 
 
 @_guarded
@@ -91,11 +86,6 @@ def estimate(found: Sequence[Phase], epsilon: float) -> float:
 def resemblance(found: Sequence[Phase]) -> float:
     """Return mu^2 of the Gaussian that resembles the loss; a start for searches."""
     return from_phases(found, Direction.REMOVE).clt()
-
-
-def is_closed(found: Sequence[Phase]) -> bool:
-    """Return whether these phases have a closed form."""
-    return closed.delta(_loss(found, Direction.REMOVE, 1.0), 1.0) is not None
 
 
 @_guarded
@@ -130,6 +120,11 @@ def delta_upper(
     if not (loss.gaussian < _MOST_GAUSSIAN and pure <= epsilon):
         return 1.0
     return solve.delta_bracket(loss, epsilon - pure)[1]
+
+
+def _larger(one: Found, other: Found) -> Found:
+    method = other.method if other.high > one.high else one.method
+    return Found(max(one.low, other.low), max(one.high, other.high), method)
 
 
 def _unamplified(loss: Loss) -> tuple[Loss, float]:

@@ -8,6 +8,7 @@ from privplan.contour import closed
 from privplan.contour.tilt import too_hard
 
 if TYPE_CHECKING:
+    from privplan.contour.cap import Cut
     from privplan.contour.loss import Loss
 
 
@@ -48,16 +49,21 @@ class Closed:
 
 
 class Capped:
-    """The curve of a capped loss, and the chance of what the cap left out."""
+    """The curve of a capped loss, and in closed form of what the cap took away."""
 
-    def __init__(self, kept: Curve, lost: float) -> None:
-        self._kept, self._lost = kept, lost
+    def __init__(self, kept: Curve, cut: Cut) -> None:
+        self._kept, self._cut = kept, cut
 
     def value(self, epsilon: float) -> tuple[float, float]:
         """Return an estimate of delta(eps) and of its derivative."""
-        return self._kept.value(epsilon)
+        value, slope = self._kept.value(epsilon)
+        counted, counted_slope = self._cut.counted(epsilon)
+        return value + counted, slope + counted_slope
 
     def bracket(self, epsilon: float) -> tuple[float, float]:
-        """Return bounds on delta(eps): what was left out may count in full, or not."""
+        """Return bounds on delta(eps): the rest may count in full, or not at all."""
         low, high = self._kept.bracket(epsilon)
-        return low, min(1.0, high + self._lost)
+        counted, _ = self._cut.counted(epsilon)
+        error = self._cut.error(epsilon)
+        top = high + counted + error + self._cut.rest(epsilon)
+        return max(0.0, low + counted - error), min(1.0, top)

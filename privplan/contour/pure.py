@@ -38,6 +38,13 @@ def log_mgf(query: Pure, z: Complex) -> Complex:
     return np.asarray(z * e + np.log(mixed))
 
 
+def log_top(query: Pure) -> float:
+    """Return log of the chance that one query loses all of its epsilon."""
+    if query.two_point:
+        return -math.log1p(math.exp(-query.epsilon))
+    return -math.log(2.0)
+
+
 def _decay_mean(x: Complex) -> Complex:
     """Return (1 - exp(-x)) / x, the mean of exp(-x v) over v in [0, 1]."""
     return np.asarray(-np.expm1(-x) / x)

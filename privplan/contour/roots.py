@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from privplan.contour.cap import cut
 from privplan.contour.cumulants import at_delta, at_epsilon, guess
+from privplan.contour.curve import Capped
 from privplan.contour.jumps import SplitNodes
 from privplan.contour.nodes import Nodes
 from privplan.contour.tilt import too_hard
@@ -39,7 +41,11 @@ LADDER: Ladder = (
 )
 _COARSE: Ladder = ((1e-3, 4_000, False), (1e-3, 20_000, True), (1e-3, 30_000, False))
 _MOST_WALKS = 40
+_MOST_CAPS = 12
+CAP = 1e-9  # what a cap leaves uncounted, relative to delta
+_LEAST_EPSILON = 1e-9
 _NEAR = 1.9  # in units of 1/t: nodes lose few digits so near
+_FAR = 8.0  # ... so far some, but enough to walk on
 
 
 def nodes_at(
@@ -89,6 +95,36 @@ def walk(loss: Loss, delta: float) -> tuple[Curve, float]:
     return _root_near(here, start, delta, LADDER)
 
 
+def walk_capped(loss: Loss, delta: float) -> tuple[Curve, float]:
+    """Walk to the root with far outputs capped, the caps moving along."""
+    here, epsilon = _approach(loss, delta)
+    ladder = _COARSE[:1]
+    for _ in range(_MOST_WALKS):
+        found = cut(loss, max(epsilon, _LEAST_EPSILON), CAP * delta)
+        here = at_epsilon(found.kept, epsilon, here.t)
+        kept = nodes_at(here, epsilon, log_delta=math.log(delta), ladder=ladder)
+        curve = Capped(kept, found)
+        root = newton_root(curve.value, epsilon, delta, most=_FAR / here.t)
+        near = abs(root - epsilon) * here.t < _NEAR
+        if near and ladder is LADDER:
+            return curve, root
+        epsilon, ladder = root, LADDER if near else _COARSE[:1]
+    raise too_hard("its root was not found")
+
+
+def _approach(loss: Loss, delta: float) -> tuple[Cumulants, float]:
+    """Lower the caps, and with them the saddle-point estimate of the root."""
+    here, epsilon = _first(loss, delta)
+    log_delta = math.log(delta)
+    for _ in range(_MOST_CAPS):
+        kept = cut(loss, max(epsilon, _LEAST_EPSILON), CAP * delta).kept
+        here = at_delta(kept, log_delta, guess(kept, log_delta))
+        before, epsilon = epsilon, max(here.epsilon, 0.0)
+        if not epsilon < 0.8 * before:
+            break
+    return here, epsilon
+
+
 def _first(loss: Loss, delta: float) -> tuple[Cumulants, float]:
     log_delta = math.log(delta)
     here = at_delta(loss, log_delta, guess(loss, log_delta))
@@ -104,10 +140,10 @@ def _root_near(
     size = min(here.log_delta(start), math.log(delta))
     curve = nodes_at(here, start, log_delta=size, ladder=ladder)
     most = 1.3 * _NEAR / here.t
-    return curve, _newton_root(curve.value, start, delta, most=most)
+    return curve, newton_root(curve.value, start, delta, most=most)
 
 
-def _newton_root(
+def newton_root(
     value: Callable[[float], tuple[float, float]],
     start: float,
     delta: float,

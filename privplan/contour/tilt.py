@@ -159,9 +159,17 @@ class TiltedStep:
             if kept is not None:
                 excess = excess * np.exp(kept) + np.expm1(kept)
             excess *= np.exp(-square) * unit
-            self.log_mgf = math.log1p(float(excess.sum()))
-            size = float(np.abs(excess).sum())
+            above = self._above(math.sqrt(2 * float(square[-1]))) * unit
+            self.log_mgf = math.log1p(float(excess.sum()) - above)
+            size = float(np.abs(excess).sum()) + above
             self.log_mgf_error = ROUNDING * size * (2 * self.grain + 4)
+
+    def _above(self, last: float) -> float:
+        """Return the sum of N over the nodes that a cap leaves out entirely."""
+        if self.step.cap == math.inf:
+            return 0.0
+        y = np.arange(last + self.spacing, max(last, _REACH) + 1, self.spacing)
+        return float(np.exp(-0.5 * y * y).sum())
 
     def minus_one(self, eta: float, count: int, weight: Reals | None = None) -> Complex:
         """Return phi(k eta) - 1 of the centred tilted loss, for k = 0 .. count-1.

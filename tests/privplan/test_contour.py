@@ -266,12 +266,16 @@ def test_a_gaussian_of_rate_almost_one_is_almost_a_gaussian():
 
 
 def test_what_is_too_hard_says_so():
-    """Atoms have no density, and a guess would be worse than an error."""
-    atoms = Loss(
-        0.0,
-        (),
-        (Pure(0.5, two_point=True, n=2), Pure(0.3, two_point=True, n=3)),
-        REMOVE,
-    )
+    """Noise of a fiftieth of the sensitivity: a guess would be worse."""
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(CannotCertifyError, match="cannot bound its error"),
+    ):
+        solve.epsilon_bracket(composed(0.5, 0.02, 10, REMOVE), 1e-5)
+
+
+def test_a_contour_of_atoms_says_so():
+    """Atoms have no density; a grid must take them."""
+    coins = (Pure(0.5, two_point=True, n=2), Pure(0.3, two_point=True, n=3))
     with pytest.raises(CannotCertifyError, match="atoms"):
-        solve.epsilon_bracket(atoms, 1e-5)
+        cumulants.cumulants(Loss(0.0, (), coins, REMOVE), 1.0)
