@@ -62,9 +62,18 @@ def test_plan_with_stages_alone_prints_a_table_and_writes_a_plan(
         assert word in out
     for word in ("noise multiplier", "sample rate", "steps", "delta", "add-or-remove"):
         assert word in out
-    assert "dp-accounting" in out
+    assert "No second opinion yet" in out
     assert f"{made.private_phases[0].mechanism.noise_multiplier:g}" in out
     assert made.accounting.epsilon_upper <= 1
+
+
+def test_plan_asks_the_other_accountants_when_told_to(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = cli("plan", "--eps", "1", "--stages", "--verify")
+    assert code == 0
+    assert "dp-accounting" in out
+    assert "prv-accountant" in out
+    assert len(plans.read(tmp_path / "plan.json").accounting.second_opinions) == 2
 
 
 def test_without_stages_every_stage_is_private(cli, tmp_path):

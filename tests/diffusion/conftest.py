@@ -5,8 +5,7 @@ import functools
 import pytest
 
 from diffusion.data import load_private
-from privplan import plan as plans
-from privplan.events import GaussianEvent
+from privplan.plan_phases import query_phases
 from privplan.planner import PlanRequest, Wishes, make_plan
 from privplan.stages import Sharing
 
@@ -70,22 +69,8 @@ def kinds():
 
 
 def label_query(*, noise_multiplier=20.0, steps=1):
-    return plans.QueryPhase(
-        kind="query",
-        name="labels",
-        steps=steps,
-        event=GaussianEvent(noise_multiplier=noise_multiplier),
-        asks="labels",
-        releases="how often each label occurs",
-    )
+    return query_phases([f"labels:{noise_multiplier:g},{steps}"])[0]
 
 
 def count_query(*, noise_multiplier=20.0):
-    return plans.QueryPhase(
-        kind="query",
-        name="count",
-        steps=1,
-        event=GaussianEvent(noise_multiplier=noise_multiplier),
-        asks="count",
-        releases="the number of records",
-    )
+    return query_phases([f"count:{noise_multiplier:g}"])[0]

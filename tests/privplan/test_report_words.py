@@ -3,9 +3,8 @@
 import pytest
 
 from privplan import ledger, report
-from privplan import plan as plans
-from privplan.events import GaussianEvent
 from privplan.ledger import Allowance, Ledger
+from privplan.plan_phases import query_phases
 from privplan.planner import PlanRequest, Wishes, make_plan
 from privplan.report_schema import Surroundings
 from privplan.stages import Sharing
@@ -15,14 +14,7 @@ ALL_DRAWN = "coarse=synthetic,context=synthetic,cleaning=synthetic"
 
 
 def query(asks):
-    return plans.QueryPhase(
-        kind="query",
-        name=f"ask-{asks}",
-        steps=1,
-        event=GaussianEvent(noise_multiplier=30.0),
-        asks=asks,
-        releases="x",
-    )
+    return query_phases([f"{asks}:30"])[0]
 
 
 @pytest.fixture
