@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import actions, render
+from cli import plan_inputs, render
 from cli.options import (
     AsJson,
     Classes,
@@ -111,13 +111,13 @@ def plan(
         prior_noise=prior_noise,
         synthetic_weight=synthetic_weight,
         queries=query_phases(query or []),
-        public=actions.declared_public(public),
+        public=plan_inputs.declared_public(public),
     )
     request = PlanRequest(
         target_epsilon=eps,
         target_delta=delta,
-        earlier=actions.spent_of(spent),
-        data=actions.declared_data(data, records, image_size, classes),
+        earlier=plan_inputs.spent_of(spent),
+        data=plan_inputs.declared_data(data, records, image_size, classes),
         stages=stages,
         sharing=share,
         pretraining=pretrain,
@@ -125,7 +125,7 @@ def plan(
         wishes=wishes,
         second_opinions=verify,
     )
-    given = actions.compute_of(request, compute, draws)
+    given = plan_inputs.compute_of(request, compute, draws)
     made = make_plan(replace(request, compute=given))
     plans.write(made, out)
     each = None if given is None else given.seconds_per_draw

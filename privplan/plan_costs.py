@@ -39,13 +39,10 @@ def account(
             target=budget.target_epsilon,
             hint="raise --eps, or lower --steps or --sample-rate",
         )
-    found = (
-        opinions.besides(
-            bracket.method, opinions.second_opinions(event, delta=budget.target_delta)
-        )
-        if others
-        else ()
-    )
+    found: tuple[opinions.Opinion, ...] = ()
+    if others:
+        asked = opinions.second_opinions(event, delta=budget.target_delta)
+        found = opinions.besides(bracket.method, asked)
     if not opinions.agree(bracket.lower, bracket.upper, found):
         raise PolicyError(
             "the accountants disagree about this plan, so nothing can be claimed",

