@@ -130,7 +130,7 @@ def phase_costs(plan: Plan, *, trained_parameters: int) -> tuple[PhaseCost, ...]
         ...     print(cost.name, cost.given_back < cost.alone <= cost.so_far)
         gaussian True
         synthetic False
-        private False
+        private True
     """
     whole = _lower(plan, plan.phases)
     return tuple(
