@@ -24,14 +24,17 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from diffusion.augmentation import UNCHANGED, Augmentation
 from diffusion.data import PrivateImages
 from diffusion.ema import Ema
 from diffusion.loss import RowLoss, Rows, draw_rows
 from diffusion.noise_levels import SigmaLaw
 from diffusion.per_example import Clipping, PerExampleEngine, accumulate
+from diffusion.physical_batch import PhysicalBatch
 from diffusion.poisson import poisson_batch
 from diffusion.privatize import noisy_sum
 from diffusion.randomness import RandomSource
+from diffusion.record_rows import Showing, place_seeds, rows_at
 
 WARM_UP_STEPS = 10
 
@@ -73,12 +76,24 @@ class LossSettings:
         law: Law of sigma of this phase.
         label_dropout: Probability that a record is shown without its label.
         null_label: The label that then stands in.
+        augmentation: How a record's picture changes from draw to draw.
     """
 
     row_loss: RowLoss
     law: SigmaLaw
     label_dropout: float
     null_label: int
+    augmentation: Augmentation = UNCHANGED
+
+    def showing(self, noise_multiplicity: int) -> Showing:
+        """Return how a record of a private step is shown."""
+        return Showing(
+            noise_multiplicity=noise_multiplicity,
+            law=self.law,
+            label_dropout=self.label_dropout,
+            null_label=self.null_label,
+            augmentation=self.augmentation,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +124,12 @@ class Performance:
 
     Attributes:
         engine: Per-example gradients.
-        physical_batch_size: Records per pass.
+        physical_batch: Records per pass.
         device: Where the network lives.
     """
 
     engine: PerExampleEngine
-    physical_batch_size: int
+    physical_batch: PhysicalBatch
     device: torch.device
 
 
@@ -146,11 +161,20 @@ def private_step(
     chosen = poisson_batch(
         random.stream(), records=len(images.labels), sample_rate=mechanism.sample_rate
     )
+    pieces = _pieces(
+        learner,
+        images,
+        chosen,
+        seeds=place_seeds(random.stream(), len(chosen)),
+        loss=loss,
+        showing=loss.showing(mechanism.noise_multiplicity),
+        performance=performance,
+    )
     total = accumulate(
         performance.engine,
         learner.network,
         loss.row_loss,
-        _pieces(images, chosen, mechanism, loss, performance, random),
+        pieces,
         noise_multiplicity=mechanism.noise_multiplicity,
         clipping=mechanism.clipping,
     )
@@ -171,28 +195,43 @@ def private_step(
 
 
 def _pieces(
+    learner: Learner,
     images: PrivateImages,
     chosen: Int64[Tensor, " batch"],
-    mechanism: Mechanism,
+    *,
+    seeds: list[int],
     loss: LossSettings,
+    showing: Showing,
     performance: Performance,
-    random: RandomSource,
 ) -> Iterator[tuple[Rows, int]]:
     """Yield the rows of one physical batch after the other; none if none was chosen."""
-    generator = random.generator()
-    for start in range(0, len(chosen), performance.physical_batch_size):
-        part = chosen[start : start + performance.physical_batch_size]
-        pictures, labels = images.batch(part)
-        rows = draw_rows(
-            pictures,
-            labels,
-            noise_multiplicity=mechanism.noise_multiplicity,
-            law=loss.law,
-            label_dropout=loss.label_dropout,
-            null_label=loss.null_label,
-            generator=generator,
-        )
-        yield tuple(row.to(performance.device) for row in rows), len(part)
+    size = _records_per_pass(learner, images, loss, showing, performance)
+    for start in range(0, len(chosen), size):
+        part = slice(start, start + size)
+        pictures, labels = images.batch(chosen[part])
+        rows = rows_at(pictures, labels, seeds=seeds[part], showing=showing)
+        yield tuple(row.to(performance.device) for row in rows), len(pictures)
+
+
+def _records_per_pass(
+    learner: Learner,
+    images: PrivateImages,
+    loss: LossSettings,
+    showing: Showing,
+    performance: Performance,
+) -> int:
+    """Ask for the size of a pass, showing no more than the declared image shape."""
+    shape = images.shape
+    blank = torch.zeros(1, shape.channels, shape.height, shape.width)
+    label = torch.zeros(1, dtype=torch.int64)
+    rows = rows_at(blank, label, seeds=[0], showing=showing)
+    return performance.physical_batch.records(
+        performance.engine,
+        learner.network,
+        loss.row_loss,
+        tuple(row.to(performance.device) for row in rows),
+        noise_multiplicity=showing.noise_multiplicity,
+    )
 
 
 def public_step(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from diffusion.clipping import Clipping
 from diffusion.engines.interception import Interception
+from diffusion.engines.recompute import Recompute
 from diffusion.engines.record_gradients import RecordGradient, clip_and_sum
 from diffusion.engines.refusals import (
     PROBE_RECORDS,
@@ -134,7 +135,13 @@ class FoldedEngine:
 
 
 def _forward(model: nn.Module, row_loss: RowLoss, rows: Rows, tape: Tape) -> Tensor:
-    with torch.enable_grad(), unchanged_state(model), Interception(tape):
+    recompute = Recompute()
+    with (
+        torch.enable_grad(),
+        unchanged_state(model),
+        recompute,
+        Interception(tape, recompute),
+    ):
         return row_loss(model, rows)
 
 

@@ -1,0 +1,64 @@
+"""Counting the memory that a piece of work holds at its peak, in bytes of tensors.
+
+Every operation that runs inside the block passes here, and the storages it returns are
+counted until they are freed. So the count is the same on every machine and does not see
+what else the process holds; scratch space inside one kernel is not in it.
+
+Source: the dispatch modes of torch, `torch.utils._python_dispatch`.
+"""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class LiveBytes(TorchDispatchMode):
+    """Inside the block, counts the bytes of tensors that were made there.
+
+    Attributes:
+        now: Bytes that are alive.
+        peak: The most there ever were.
+
+    Example:
+        >>> with LiveBytes() as counted:
+        ...     kept = torch.zeros(1000) + 1.0
+        >>> counted.now, counted.peak
+        (4000, 8000)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401  an operator of torch
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Run one operation and count what it returns."""
+        found = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(found):
+            if isinstance(leaf, Tensor):
+                self._count(leaf)
+        return found
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage in self._known:
+            return
+        self._known.add(storage)
+        size = storage.nbytes()
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._free, size).atexit = False
+
+    def _free(self, size: int) -> None:
+        self.now -= size
