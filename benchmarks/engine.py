@@ -9,8 +9,9 @@ median time of a step, and the median over rounds of its ratio to the non-privat
 of that round. On a CPU the time is CPU seconds of one thread; on a GPU, wall time.
 Freed memory is kept for the next step, for every competitor, unless --give-back.
 
-Peak memory is what a step adds on top of the network and its rows: on a GPU as torch
-counts it, on Linux as the kernel counts the process's pages. The floor is what the
+Peak memory is what a step adds on top of the network and its rows, in bytes of tensors:
+on a GPU as torch's allocator counts them, on a CPU as `LiveBytes` does, which sees no
+scratch space inside kernels but is the same on every machine. The floor is what the
 non-private step adds.
 
     non-private   mean loss over all rows, one backward, ordinary gradients
@@ -20,7 +21,6 @@ non-private step adds.
 """
 
 import argparse
-import ctypes
 import functools
 import gc
 import statistics
@@ -36,6 +36,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from diffusion.engines.heap import keep_freed_memory
+from diffusion.engines.live_bytes import LiveBytes
 from diffusion.loss import row_loss
 from diffusion.network import build, preset
 from diffusion.per_example import Clipping, PerExampleEngine, Rows, engine
@@ -154,27 +155,17 @@ def seconds(step: Step, device: torch.device) -> float:
     return time.process_time() - start
 
 
-def peak_bytes(step: Step, device: torch.device) -> float:
-    """Measure what one step adds at its peak; NaN where nobody counts."""
+def peak_bytes(step: Step, device: torch.device) -> int:
+    """Measure what one step holds at its peak, beyond what was there before."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step()
         return torch.cuda.max_memory_allocated() - before
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not status.exists():
-        return float("nan")
-    ctypes.CDLL(None).malloc_trim(0)
-    before = _status_kib(status, "VmRSS")
-    reset.write_text("5")
-    step()
-    return 1024.0 * (_status_kib(status, "VmHWM") - before)
-
-
-def _status_kib(status: Path, field: str) -> int:
-    lines = status.read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1])
+    with LiveBytes() as counted:
+        step()
+    return counted.peak
 
 
 def measure(

@@ -74,7 +74,7 @@ class PhysicalBatch:
                     chosen,
                     model,
                     row_loss,
-                    probe_rows(like, records * noise_multiplicity),
+                    like,
                     records=records,
                     noise_multiplicity=noise_multiplicity,
                 )
@@ -103,7 +103,7 @@ def _peak_bytes(
     chosen: PerExampleEngine,
     model: nn.Module,
     row_loss: RowLoss,
-    rows: Rows,
+    like: Rows,
     *,
     records: int,
     noise_multiplicity: int,
@@ -121,6 +121,7 @@ def _peak_bytes(
         )
 
     with torch.random.fork_rng():
+        rows = probe_rows(like, records * noise_multiplicity)
         one_pass()  # the first pass of an engine also tries the model: not counted
         if rows[0].device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(rows[0].device)

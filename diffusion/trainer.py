@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from diffusion.adaptive_clipping import COUNT_SENSITIVITY, AdaptiveClipping
 from diffusion.augmentation import UNCHANGED, Augmentation
 from diffusion.data import PrivateImages
 from diffusion.ema import Ema
@@ -33,7 +34,7 @@ from diffusion.per_example import Clipping, PerExampleEngine, accumulate
 from diffusion.physical_batch import PhysicalBatch
 from diffusion.poisson import poisson_batch
 from diffusion.privatize import noisy_sum
-from diffusion.randomness import RandomSource
+from diffusion.randomness import RandomSource, SecureStream
 from diffusion.record_rows import Showing, place_seeds, rows_at
 
 WARM_UP_STEPS = 10
@@ -49,6 +50,8 @@ class Learner:
         ema: Its averaged weights.
         learning_rate: After warm-up.
         steps_done: Steps of the present phase; drives the warm-up.
+        max_grad_norm: C of the next step where C is adaptive, and public like the
+            weights; None before the first such step.
     """
 
     network: nn.Module
@@ -56,6 +59,7 @@ class Learner:
     ema: Ema
     learning_rate: float
     steps_done: int = 0
+    max_grad_norm: float | None = None
 
     def update(self) -> None:
         """Take one optimiser step on the gradients in place."""
@@ -108,6 +112,8 @@ class Mechanism:
         expected_batch_size: The divisor; sample_rate times the declared n.
         beside: What a mixture adds to the noised mean; None for nothing. It is given
             the learner and never the batch.
+        adaptive: How C follows the gradients, inside the same noise; None where it is
+            fixed.
     """
 
     sample_rate: float
@@ -116,6 +122,14 @@ class Mechanism:
     noise_multiplicity: int
     expected_batch_size: float
     beside: Callable[[Learner], Sequence[Tensor]] | None = None
+    adaptive: AdaptiveClipping | None = None
+
+    def clipping_now(self, learner: Learner) -> Clipping:
+        """Return the clipping of the next step."""
+        if self.adaptive is None:
+            return self.clipping
+        bound = learner.max_grad_norm or self.adaptive.initial
+        return Clipping(max_grad_norm=bound, kind="adaptive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +172,7 @@ def private_step(
         PrivplanError: `spend` refused; nothing was touched.
     """
     spend()
+    clipping = mechanism.clipping_now(learner)
     chosen = poisson_batch(
         random.stream(), records=len(images.labels), sample_rate=mechanism.sample_rate
     )
@@ -176,14 +191,9 @@ def private_step(
         loss.row_loss,
         pieces,
         noise_multiplicity=mechanism.noise_multiplicity,
-        clipping=mechanism.clipping,
+        clipping=clipping,
     )
-    noisy = noisy_sum(
-        total,
-        stream=random.stream(),
-        noise_multiplier=mechanism.noise_multiplier,
-        max_grad_norm=mechanism.clipping.max_grad_norm,
-    )
+    noisy = _noised(total, learner, mechanism, clipping, random.stream())
     mean = [value / mechanism.expected_batch_size for value in noisy]
     if mechanism.beside is not None:
         public = mechanism.beside(learner)
@@ -192,6 +202,43 @@ def private_step(
         parameter.grad = value.to(parameter.dtype)
     learner.update()
     learner.optimiser.zero_grad(set_to_none=True)
+
+
+def _noised(
+    total: list[Tensor],
+    learner: Learner,
+    mechanism: Mechanism,
+    clipping: Clipping,
+    stream: SecureStream,
+) -> list[Tensor]:
+    """Add the noise of one step; where C is adaptive, let it follow the noisy count."""
+    rule, bound = mechanism.adaptive, clipping.max_grad_norm
+    if rule is None:
+        return noisy_sum(
+            total,
+            stream=stream,
+            noise_multiplier=mechanism.noise_multiplier,
+            max_grad_norm=bound,
+        )
+    *sums, balance = total
+    noisy = noisy_sum(
+        sums,
+        stream=stream,
+        noise_multiplier=rule.gradient_noise_multiplier(mechanism.noise_multiplier),
+        max_grad_norm=bound,
+    )
+    (answer,) = noisy_sum(
+        [balance],
+        stream=stream,
+        noise_multiplier=rule.count_noise_multiplier,
+        max_grad_norm=COUNT_SENSITIVITY,
+    )
+    learner.max_grad_norm = rule.following(
+        bound,
+        noisy_balance=float(answer),
+        expected_batch_size=mechanism.expected_batch_size,
+    )
+    return noisy
 
 
 def _pieces(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from diffusion.clipping import Clipping
 from diffusion.engines.interception import Interception
 from diffusion.engines.recompute import Recompute
-from diffusion.engines.record_gradients import RecordGradient, clip_and_sum
+from diffusion.engines.record_gradients import RecordGradient, clip_and_sum, empty_sum
 from diffusion.engines.refusals import (
     PROBE_RECORDS,
     Named,
@@ -87,7 +87,7 @@ class FoldedEngine:
         named = trainable(model)
         check_rows(rows, records=records, noise_multiplicity=noise_multiplicity)
         if records == 0:
-            return [torch.zeros_like(p, dtype=torch.float64) for _, p in named]
+            return empty_sum((p for _, p in named), clipping)
         missed = self._probe(model, row_loss, rows, named)
         if missed:
             return Uncovered(missed)

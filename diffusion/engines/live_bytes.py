@@ -1,7 +1,7 @@
 """Counting the memory that a piece of work holds at its peak, in bytes of tensors.
 
 Every operation that runs inside the block passes here, and the storages it returns are
-counted until they are freed. So the count is the same on every machine and does not see
+counted until they are freed; a view of what was there before is not. So the count is the same on every machine and does not see
 what else the process holds; scratch space inside one kernel is not in it.
 
 Source: the dispatch modes of torch, `torch.utils._python_dispatch`.
@@ -45,13 +45,13 @@ class LiveBytes(TorchDispatchMode):
     ) -> object:
         """Run one operation and count what it returns."""
         found = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(found):
-            if isinstance(leaf, Tensor):
-                self._count(leaf)
+        given = {storage.data_ptr() for storage in _storages((args, kwargs))}
+        for storage in _storages(found):
+            if storage.data_ptr() not in given:
+                self._count(storage)
         return found
 
-    def _count(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
+    def _count(self, storage: torch.UntypedStorage) -> None:
         if storage in self._known:
             return
         self._known.add(storage)
@@ -62,3 +62,8 @@ class LiveBytes(TorchDispatchMode):
 
     def _free(self, size: int) -> None:
         self.now -= size
+
+
+def _storages(tree: object) -> list[torch.UntypedStorage]:
+    leaves = tree_leaves(tree)
+    return [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, Tensor)]

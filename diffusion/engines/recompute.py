@@ -112,7 +112,7 @@ class Recompute:
         self._hooks.__exit__(kind, error, trace)
 
     def _known(self, tensor: Tensor) -> _Recipe | None:
-        """Return the recipe of exactly this tensor: not of a view, not changed since."""
+        """Return the recipe of this tensor; of no view, and of none changed since."""
         recipe = self._recipes.get(tensor.untyped_storage())
         return recipe if recipe and recipe.layout == _layout(tensor) else None
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from diffusion.engines.record_gradients import Dense, Outer, RecordGradient
+from diffusion.engines.record_gradients import Again, Dense, Outer, RecordGradient
 
 
 class Tape:
@@ -69,6 +69,10 @@ class Tape:
     def write_outer(self, parameter: Tensor, left: Tensor, right: Tensor) -> None:
         """Keep left^T right unformed; only for a parameter that is used once."""
         self._found[id(parameter)] = Outer(left, right)
+
+    def write_again(self, parameter: Tensor, gradient: Again) -> None:
+        """Keep what a gradient is formed of; only for a parameter used once."""
+        self._found[id(parameter)] = gradient
 
     def read(self, parameter: Tensor) -> RecordGradient | None:
         """Return what the pass found for a parameter, if anything."""
