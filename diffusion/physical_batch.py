@@ -96,7 +96,7 @@ def _bound(device: torch.device) -> int:
     if device.type != "cuda":
         return CPU_BYTES
     free, _ = torch.cuda.mem_get_info(device)
-    return free // 2
+    return int(free) // 2
 
 
 def _peak_bytes(
@@ -127,7 +127,7 @@ def _peak_bytes(
             torch.cuda.reset_peak_memory_stats(rows[0].device)
             before = torch.cuda.memory_allocated(rows[0].device)
             one_pass()
-            return torch.cuda.max_memory_allocated(rows[0].device) - before
+            return int(torch.cuda.max_memory_allocated(rows[0].device)) - before
         with LiveBytes() as counted:
             one_pass()
         return counted.peak

@@ -1,8 +1,9 @@
 """Counting the memory that a piece of work holds at its peak, in bytes of tensors.
 
 Every operation that runs inside the block passes here, and the storages it returns are
-counted until they are freed; a view of what was there before is not. So the count is the same on every machine and does not see
-what else the process holds; scratch space inside one kernel is not in it.
+counted until they are freed; a view of what was there before is not. So the count is
+the same on every machine and does not see what else the process holds. Scratch space
+inside one kernel is not in it.
 
 Source: the dispatch modes of torch, `torch.utils._python_dispatch`.
 """
@@ -17,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside the block, counts the bytes of tensors that were made there.
 
     Attributes:
@@ -32,7 +33,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 

@@ -43,13 +43,16 @@ class Dense:
 
     Attributes:
         gradients: (records, *shape of the parameter).
+        squares: Their squared norms, where they were taken while the gradients were
+            still in the processor's cache; None to take them when asked.
     """
 
     gradients: Tensor
+    squares: Tensor | None = None
 
     def squared_norms(self) -> Tensor:
         """Return (records,) squared L2 norms in float64."""
-        return squared_norms(self.gradients)
+        return squared_norms(self.gradients) if self.squares is None else self.squares
 
     def drop(self, bad: Tensor) -> None:
         """Set the records of a boolean mask to zero: 0 * NaN would still be NaN."""

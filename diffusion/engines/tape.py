@@ -21,7 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from diffusion.engines.record_gradients import Again, Dense, Outer, RecordGradient
+from diffusion.engines.record_gradients import (
+    Again,
+    Dense,
+    Outer,
+    RecordGradient,
+    squared_norms,
+)
 
 
 class Tape:
@@ -61,10 +67,14 @@ class Tape:
 
     def write(self, parameter: Tensor, gradients: Tensor) -> None:
         """Add per-record gradients, (records, *shape); shared parameters add up."""
-        earlier = self._found.get(id(parameter))
-        if isinstance(earlier, Dense):
-            gradients = earlier.gradients + gradients
-        self._found[id(parameter)] = Dense(gradients)
+        if self.used_once(parameter):
+            found = Dense(gradients, squared_norms(gradients))
+        else:
+            earlier = self._found.get(id(parameter))
+            if isinstance(earlier, Dense):
+                gradients = earlier.gradients + gradients
+            found = Dense(gradients)
+        self._found[id(parameter)] = found
 
     def write_outer(self, parameter: Tensor, left: Tensor, right: Tensor) -> None:
         """Keep left^T right unformed; only for a parameter that is used once."""

@@ -63,6 +63,15 @@ def test_a_step_against_a_gradient_goes_down(name):
     assert (layer.weight < before).all()
 
 
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_plan_chooses_the_optimiser(small_plan, name):
+    """A plan that names one and a run that uses another would not be the plan."""
+    training = small_plan.training.model_copy(update={"optimiser": name})
+    plan = small_plan.model_copy(update={"training": training})
+    learner = new_learned(plan, RunOptions()).parts[SHARED]
+    assert type(learner.optimiser).__name__.lower() == name
+
+
 def test_an_unknown_optimiser_is_refused():
     with pytest.raises(ParameterError, match="optimiser"):
         new_optimiser("lion", torch.nn.Linear(1, 1).parameters())

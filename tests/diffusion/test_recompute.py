@@ -12,8 +12,8 @@ from diffusion.engines.folded import FoldedEngine
 from diffusion.engines.live_bytes import LiveBytes
 from diffusion.engines.loop import LoopEngine
 from diffusion.engines.recompute import Recompute
-from diffusion.engines.tape import Tape
 from diffusion.engines.record_gradients import Again, Dense, clip_and_sum
+from diffusion.engines.tape import Tape
 from privplan.errors import ParameterError
 
 CLIPPING = Clipping(max_grad_norm=0.5)
