@@ -123,6 +123,7 @@ def engine(name: str = "auto", model: nn.Module | None = None) -> PerExampleEngi
             records or keeps statistics.
 
     Example:
+        >>> import torch
         >>> layer = torch.nn.Linear(2, 1, bias=False)
         >>> def row_loss(model, rows):
         ...     return model(rows[0]).squeeze(1)

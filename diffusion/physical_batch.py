@@ -125,9 +125,11 @@ def _peak_bytes(
         one_pass()  # the first pass of an engine also tries the model: not counted
         if rows[0].device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(rows[0].device)
-            before = torch.cuda.memory_allocated(rows[0].device)
+            before: int = torch.cuda.memory_allocated(rows[0].device)
             one_pass()
-            return int(torch.cuda.max_memory_allocated(rows[0].device)) - before
-        with LiveBytes() as counted:
+            peak: int = torch.cuda.max_memory_allocated(rows[0].device)
+            return peak - before
+        counted = LiveBytes()
+        with counted:
             one_pass()
         return counted.peak

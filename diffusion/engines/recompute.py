@@ -119,7 +119,9 @@ class Recompute:
     def _keep(self, tensor: Tensor) -> _Recipe | _Kept:
         recipe = self._known(tensor)
         if recipe is None:
-            return _Kept(tensor, tensor._version)
+            # Detached: a result that knows the node it is kept in is a circle that
+            # Python's collector does not see, and its memory is lost.
+            return _Kept(tensor.detach(), tensor._version)
         recipe.asked += 1
         return recipe
 

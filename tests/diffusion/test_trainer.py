@@ -80,7 +80,7 @@ def test_the_gradient_is_the_noisy_sum_over_a_constant(parts, digits, monkeypatc
     assert seen["grads"] == pytest.approx([expected] * len(seen["grads"]), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("size", [1, 7])
 def test_a_step_does_not_depend_on_the_physical_batch(small_plan, digits, size):
     """Draws that followed the split would make a performance option a parameter.
 
@@ -94,7 +94,9 @@ def test_a_step_does_not_depend_on_the_physical_batch(small_plan, digits, size):
         phase = small_plan.private_phases[0]
         learner.optimiser.step = lambda: None
         learner.optimiser.zero_grad = lambda **_: None
-        mechanism = replace(mechanism_of(phase), noise_multiplier=1e-3)
+        mechanism = replace(
+            mechanism_of(phase), noise_multiplier=1e-3, sample_rate=0.015
+        )
         private_step(
             learner,
             digits,
