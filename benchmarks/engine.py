@@ -9,9 +9,10 @@ median time of a step, and the median over rounds of its ratio to the non-privat
 of that round. On a CPU the time is CPU seconds of one thread; on a GPU, wall time.
 Freed memory is kept for the next step, for every competitor, unless --give-back.
 
-Peak memory is what a step adds on top of the network and its rows: on a GPU as torch
-counts it, on Linux as the kernel counts the process's pages. The floor is what the
-non-private step adds, plus one gradient for every record of a physical batch.
+Peak memory is what a step adds on top of the network and its rows, in bytes of tensors:
+on a GPU as torch's allocator counts them, on a CPU as `LiveBytes` does, which sees no
+scratch space inside kernels but is the same on every machine. The floor is what the
+non-private step adds.
 
     non-private   mean loss over all rows, one backward, ordinary gradients
     folded        the engine of privplan
@@ -20,13 +21,12 @@ non-private step adds, plus one gradient for every record of a physical batch.
 """
 
 import argparse
-import ctypes
 import functools
 import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from diffusion.engines.heap import keep_freed_memory
+from diffusion.engines.live_bytes import LiveBytes
 from diffusion.loss import row_loss
 from diffusion.network import build, preset
 from diffusion.per_example import Clipping, PerExampleEngine, Rows, engine
@@ -105,7 +106,9 @@ def make_rows(case: Case, records: int, device: torch.device) -> Rows:
     return tuple(part.to(device) for part in (clean, noisy, sigma, labels))
 
 
-def steps(case: Case, device: torch.device, *, bf16: bool) -> dict[str, Step]:
+def steps(
+    case: Case, device: torch.device, *, bf16: bool, names: Sequence[str] = ENGINES
+) -> dict[str, Step]:
     """Return, for each competitor, a function that takes one whole step."""
     model = network(case, device)
     pieces = [
@@ -134,7 +137,7 @@ def steps(case: Case, device: torch.device, *, bf16: bool) -> dict[str, Step]:
                 )
 
     made: dict[str, Step] = {BASELINE: non_private}
-    for name in ENGINES:
+    for name in names:
         made[name] = functools.partial(private, engine(name, model))
     return made
 
@@ -152,32 +155,29 @@ def seconds(step: Step, device: torch.device) -> float:
     return time.process_time() - start
 
 
-def peak_bytes(step: Step, device: torch.device) -> float:
-    """Measure what one step adds at its peak; NaN where nobody counts."""
+def peak_bytes(step: Step, device: torch.device) -> int:
+    """Measure what one step holds at its peak, beyond what was there before."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step()
         return torch.cuda.max_memory_allocated() - before
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not status.exists():
-        return float("nan")
-    ctypes.CDLL(None).malloc_trim(0)
-    before = _status_kib(status, "VmRSS")
-    reset.write_text("5")
-    step()
-    return 1024.0 * (_status_kib(status, "VmHWM") - before)
+    with LiveBytes() as counted:
+        step()
+    return counted.peak
 
 
-def _status_kib(status: Path, field: str) -> int:
-    lines = status.read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1])
-
-
-def measure(case: Case, device: torch.device, *, rounds: int, bf16: bool) -> None:
+def measure(
+    case: Case,
+    device: torch.device,
+    *,
+    rounds: int,
+    bf16: bool,
+    names: Sequence[str] = ENGINES,
+) -> None:
     """Run one case and print its lines."""
-    made = steps(case, device, bf16=bf16)
+    made = steps(case, device, bf16=bf16, names=names)
     for step in made.values():
         step()
     peaks = {name: peak_bytes(step, device) for name, step in made.items()}
@@ -186,22 +186,25 @@ def measure(case: Case, device: torch.device, *, rounds: int, bf16: bool) -> Non
         for name, step in made.items():
             times[name].append(seconds(step, device))
     parameters = sum(p.numel() for p in network(case, device).parameters())
-    floor = peaks[BASELINE] + 4.0 * parameters * case.physical
+    floor = peaks[BASELINE]
     print(f"\n{case}, {parameters:,} parameters")
     print(f"  {'':12} {'s/step':>8} {'ratio':>6} {'to opacus':>10}", end="")
     print(f" {'MiB':>7} {'to floor':>9} {'to opacus':>10}")
     for name, taken in times.items():
         to_base = _paired(taken, times[BASELINE])
-        to_opacus = _paired(taken, times["opacus"])
+        to_opacus = _paired(taken, times.get("opacus", []))
         print(
             f"  {name:12} {statistics.median(taken):8.3f} {to_base:6.2f} "
             f"{to_opacus:10.2f} {peaks[name] / _MIB:7.0f} "
-            f"{peaks[name] / floor:9.2f} {peaks[name] / peaks['opacus']:10.2f}",
+            f"{peaks[name] / floor:9.2f} "
+            f"{peaks[name] / peaks.get('opacus', float('nan')):10.2f}",
             flush=True,
         )
 
 
 def _paired(taken: list[float], base: list[float]) -> float:
+    if not base:
+        return float("nan")
     return statistics.median(a / b for a, b in zip(taken, base, strict=True))
 
 
@@ -211,6 +214,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
         "--case", type=int, action="append", help="only this case, counted from 0"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, action="append", help="only this competitor"
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="two cases, three rounds")
@@ -232,6 +238,7 @@ def main() -> None:
             device,
             rounds=3 if options.quick else options.rounds,
             bf16=options.bf16,
+            names=options.engine or ENGINES,
         )
 
 

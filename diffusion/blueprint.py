@@ -11,11 +11,10 @@ from torch import Tensor
 
 from diffusion.network import NetworkConfig, UNet, build
 from diffusion.per_example import Clipping, engine
+from diffusion.physical_batch import PhysicalBatch
 from diffusion.trainer import Learner, Mechanism, Performance
 from diffusion.watching import RunOptions
 from privplan.plan import Plan, PrivatePhase
-
-_PIXELS_PER_PASS = 200_000
 
 
 def network_of(plan: Plan) -> UNet:
@@ -59,14 +58,10 @@ def mechanism_of(
     )
 
 
-def performance_of(
-    plan: Plan, phase: PrivatePhase, learner: Learner, options: RunOptions
-) -> Performance:
+def performance_of(learner: Learner, options: RunOptions) -> Performance:
     """Choose how a private step is carried out; never changes what it releases."""
-    rows = max(_PIXELS_PER_PASS // (plan.data.height * plan.data.width), 1)
-    records = options.physical_batch_size or max(rows // phase.noise_multiplicity, 1)
     return Performance(
         engine=engine(options.engine, learner.network),
-        physical_batch_size=records,
+        physical_batch=PhysicalBatch(options.physical_batch_size),
         device=torch.device(options.device),
     )

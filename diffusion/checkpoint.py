@@ -1,8 +1,8 @@
 """Checkpoints: what a run needs to go on, and the model it releases.
 
     state.safetensors    weights and averages of every part, moments of the optimiser at
-                         work, noisy answers; in one file, so a crash leaves the old
-                         state or the new one and nothing between
+                         work, an adaptive C, noisy answers; in one file, so a crash
+                         leaves the old state or the new one and nothing between
     model.safetensors    averaged weights and noisy answers: what is released and
                          sampled from
 
@@ -29,6 +29,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from diffusion.learned import Learned
+from diffusion.trainer import Learner
 from privplan import files
 from privplan.errors import DataError, IntegrityError, PolicyError
 from privplan.ledger import LedgerHead
@@ -36,6 +37,7 @@ from privplan.ledger import LedgerHead
 STATE_NAME = "checkpoint/state.safetensors"
 MODEL_NAME = "checkpoint/model.safetensors"
 _FORMAT = "privplan-checkpoint/1"
+_BOUND = "learner.max_grad_norm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ def save_state(folder: Path, learned: Learned, place: Place) -> None:
         tensors |= _over(f"part.{name}.ema.", part.ema.state())
     if learned.learner is not None:
         tensors |= _moments(learned.learner.optimiser)
+        tensors |= _bound(learned.learner)
     facts = {
         "format": _FORMAT,
         "plan_digest": place.plan_digest,
@@ -161,6 +164,8 @@ def _load(learned: Learned, tensors: Mapping[str, Tensor], active: str | None) -
     learned.active = active
     if learned.learner is not None:
         _load_moments(learned.learner.optimiser, _under("optimiser.", tensors))
+        if _BOUND in tensors:
+            learned.learner.max_grad_norm = tensors[_BOUND].item()
 
 
 def _answers(learned: Learned) -> dict[str, Tensor]:
@@ -183,7 +188,15 @@ def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
         f"optimiser.{index}.{name}": torch.as_tensor(value)
         for index, values in state.items()
         for name, value in values.items()
+        if value is not None
     }
+
+
+def _bound(learner: Learner) -> dict[str, Tensor]:
+    """Keep an adaptive C: to begin again at the first one would undo what was paid."""
+    if learner.max_grad_norm is None:
+        return {}
+    return {_BOUND: torch.tensor(learner.max_grad_norm, dtype=torch.float64)}
 
 
 def _load_moments(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:

@@ -6,6 +6,12 @@ scale is one number per record, computed from that record's norm alone.
 
     fixed        min(1, C / norm)       short gradients keep their length
     normalised   C / (norm + gamma)     every gradient is given almost the length C
+    adaptive     as fixed               and one number more leaves the engine: the sum
+                                        over the records of b - 1/2, where b is 1 for a
+                                        norm of at most C and else 0
+
+That sum is as private as the others. It moves by 1/2 with one record, and gets noise of
+its own before C follows it; see `diffusion.adaptive_clipping`.
 
 A norm that is not finite gives the factor zero and raises nothing: an exception that
 one record can trigger is a release nobody accounted for.
@@ -25,7 +31,7 @@ from torch import Tensor
 from privplan import checks
 from privplan.errors import ParameterError
 
-ClippingKind = Literal["fixed", "normalised"]
+ClippingKind = Literal["fixed", "normalised", "adaptive"]
 STABILITY = 0.01  # gamma of AUTO-S: a zero gradient must not be divided by zero
 
 
@@ -36,11 +42,11 @@ class Clipping:
     Attributes:
         max_grad_norm: C, in gradient units; public, above 0.
         kind: "fixed" keeps gradients below C as they are; "normalised" scales every
-            gradient to a length just below C.
+            gradient to a length just below C; "adaptive" is "fixed", and counts.
 
     Raises:
         ParameterError: `max_grad_norm` is not a positive finite number, or `kind` is
-            not one of the two words.
+            not one of the three words.
 
     Example:
         >>> clipping = Clipping(max_grad_norm=1.0)
@@ -55,7 +61,8 @@ class Clipping:
         checks.positive(max_grad_norm=self.max_grad_norm)
         if self.kind not in get_args(ClippingKind):
             raise ParameterError(
-                f"kind is {self.kind!r}, but it must be 'fixed' or 'normalised'",
+                f"kind is {self.kind!r}, but it must be 'fixed', 'normalised' or "
+                "'adaptive'",
                 hint="give 'fixed' unless the plan asks for normalised clipping",
             )
 
@@ -79,3 +86,18 @@ class Clipping:
         else:
             scale = bound / torch.maximum(wide, bound)
         return torch.where(wide.isfinite(), scale, torch.zeros_like(scale))
+
+    def balance(self, norms: Tensor) -> list[Tensor]:
+        """Return what leaves the engine beside the gradients, by the kind.
+
+        Args:
+            norms: As in `factors`; none are allowed.
+
+        Returns:
+            For "adaptive", one float64 number: records of norm at most C, less those
+            above, halved. A norm that is not finite counts as above. Else nothing.
+        """
+        if self.kind != "adaptive":
+            return []
+        below = norms.to(torch.float64) <= self.max_grad_norm
+        return [(below.to(torch.float64) - 0.5).sum()]

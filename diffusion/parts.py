@@ -17,11 +17,13 @@ Everything here is a function of the plan alone.
 """
 
 import torch
+from torch import nn
 
 from diffusion.blueprint import network_of
 from diffusion.ema import Ema
 from diffusion.learned import Learned
 from diffusion.noise_levels import Interval
+from diffusion.optimisers import new_optimiser
 from diffusion.trainer import Learner
 from diffusion.watching import RunOptions
 from privplan.plan import Plan, PlanPhase, PrivatePhase, PublicPhase, SyntheticPhase
@@ -95,7 +97,7 @@ def start_phase(learned: Learned, plan: Plan, phase: PlanPhase) -> None:
     if origin is not None:
         learner.network.load_state_dict(learned.parts[origin].ema.averaged())
         learner.ema = Ema(learner.network, plan.training.ema_decay)
-    learner.optimiser = torch.optim.Adam(learner.network.parameters())
+    learner.optimiser = _optimiser(plan, learner.network)
     learner.learning_rate = phase.learning_rate
     learner.steps_done = 0
 
@@ -113,7 +115,11 @@ def _fresh(plan: Plan, options: RunOptions) -> Learner:
     network = network_of(plan).to(options.device)
     return Learner(
         network=network,
-        optimiser=torch.optim.Adam(network.parameters()),
+        optimiser=_optimiser(plan, network),
         ema=Ema(network, plan.training.ema_decay),
         learning_rate=0.0,
     )
+
+
+def _optimiser(plan: Plan, network: nn.Module) -> torch.optim.Optimizer:
+    return new_optimiser(plan.training.optimiser, network.parameters())

@@ -26,7 +26,6 @@ arXiv:2210.09929, equation 7 (one clip per record over K noise draws).
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
 from diffusion.clipping import Clipping
@@ -34,6 +33,7 @@ from diffusion.engines.automatic import AutomaticEngine
 from diffusion.engines.folded import FoldedEngine
 from diffusion.engines.loop import LoopEngine
 from diffusion.engines.opacus_hooks import OpacusEngine
+from diffusion.engines.record_gradients import empty_sum
 from diffusion.engines.refusals import trainable
 from diffusion.engines.rows import RowLoss, Rows, split_records
 from diffusion.engines.vmap import VmapEngine
@@ -90,7 +90,8 @@ class PerExampleEngine(Protocol):
 
         Returns:
             One float64 tensor per trainable parameter, in the order of
-            `model.parameters()`. A sum, never a mean, with L2 sensitivity C under
+            `model.parameters()`; after them what `Clipping.balance` counts, if
+            anything. A sum, never a mean, with L2 sensitivity C under
             add-or-remove-one, up to the float32 rounding of the sum over records.
 
         Raises:
@@ -122,6 +123,7 @@ def engine(name: str = "auto", model: nn.Module | None = None) -> PerExampleEngi
             records or keeps statistics.
 
     Example:
+        >>> import torch
         >>> layer = torch.nn.Linear(2, 1, bias=False)
         >>> def row_loss(model, rows):
         ...     return model(rows[0]).squeeze(1)
@@ -163,16 +165,13 @@ def accumulate(
         clipping: As there.
 
     Returns:
-        One float64 tensor per trainable parameter; the way the records were split does
-        not change it, up to float32 rounding.
+        As `PerExampleEngine.clipped_sum`; the way the records were split does not
+        change it, up to float32 rounding.
 
     Raises:
         ParameterError: As in `PerExampleEngine.clipped_sum`.
     """
-    total = [
-        torch.zeros_like(parameter, dtype=torch.float64)
-        for _, parameter in trainable(model)
-    ]
+    total = empty_sum((parameter for _, parameter in trainable(model)), clipping)
     for rows, records in pieces:
         part = chosen.clipped_sum(
             model,

@@ -126,7 +126,7 @@ def _private(run: Run, phase: PrivatePhase, learner: Learner) -> bool:
     run.watcher.begin(phase, done=counted, lost=counted - learner.steps_done)
     prior = _prior(run)
     mechanism = mechanism_of(phase, _beside(run, phase, prior))
-    performance = performance_of(run.plan, phase, learner, run.options)
+    performance = performance_of(learner, run.options)
     loss = loss_of(run.plan, trained_at(run.plan, phase), prior)
     done = 0
     try:

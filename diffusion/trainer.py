@@ -17,105 +17,30 @@ Source: Abadi et al. 2016, Algorithm 1, arXiv:1607.00133; Dockhorn et al. 2023,
 Algorithm 1, arXiv:2210.09929.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from diffusion.adaptive_clipping import COUNT_SENSITIVITY
 from diffusion.data import PrivateImages
-from diffusion.ema import Ema
-from diffusion.loss import RowLoss, Rows, draw_rows
-from diffusion.noise_levels import SigmaLaw
-from diffusion.per_example import Clipping, PerExampleEngine, accumulate
+from diffusion.loss import Rows, draw_rows
+from diffusion.per_example import Clipping, accumulate
 from diffusion.poisson import poisson_batch
 from diffusion.privatize import noisy_sum
-from diffusion.randomness import RandomSource
+from diffusion.randomness import RandomSource, SecureStream
+from diffusion.record_rows import Showing, place_seeds, rows_at
+from diffusion.step_parts import Learner, LossSettings, Mechanism, Performance
 
-WARM_UP_STEPS = 10
-
-
-@dataclass(slots=True, kw_only=True)
-class Learner:
-    """What training changes.
-
-    Attributes:
-        network: The denoising network.
-        optimiser: Its optimiser.
-        ema: Its averaged weights.
-        learning_rate: After warm-up.
-        steps_done: Steps of the present phase; drives the warm-up.
-    """
-
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    ema: Ema
-    learning_rate: float
-    steps_done: int = 0
-
-    def update(self) -> None:
-        """Take one optimiser step on the gradients in place."""
-        self.steps_done += 1
-        warm = min(1.0, self.steps_done / WARM_UP_STEPS)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate * warm
-        self.optimiser.step()
-        self.ema.update()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossSettings:
-    """How rows are drawn and judged.
-
-    Attributes:
-        row_loss: Loss of each row.
-        law: Law of sigma of this phase.
-        label_dropout: Probability that a record is shown without its label.
-        null_label: The label that then stands in.
-    """
-
-    row_loss: RowLoss
-    law: SigmaLaw
-    label_dropout: float
-    null_label: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mechanism:
-    """The private step, as the plan fixes it.
-
-    Attributes:
-        sample_rate: Probability of a record.
-        noise_multiplier: Noise standard deviation over C.
-        clipping: C and the kind of clipping.
-        noise_multiplicity: Noise draws per record, averaged before clipping.
-        expected_batch_size: The divisor; sample_rate times the declared n.
-        beside: What a mixture adds to the noised mean; None for nothing. It is given
-            the learner and never the batch.
-    """
-
-    sample_rate: float
-    noise_multiplier: float
-    clipping: Clipping
-    noise_multiplicity: int
-    expected_batch_size: float
-    beside: Callable[[Learner], Sequence[Tensor]] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Performance:
-    """What makes a step faster or smaller and can never change the claim.
-
-    Attributes:
-        engine: Per-example gradients.
-        physical_batch_size: Records per pass.
-        device: Where the network lives.
-    """
-
-    engine: PerExampleEngine
-    physical_batch_size: int
-    device: torch.device
+__all__ = [
+    "Learner",
+    "LossSettings",
+    "Mechanism",
+    "Performance",
+    "private_step",
+    "public_step",
+]
 
 
 def private_step(
@@ -143,23 +68,28 @@ def private_step(
         PrivplanError: `spend` refused; nothing was touched.
     """
     spend()
+    clipping = mechanism.clipping_now(learner)
     chosen = poisson_batch(
         random.stream(), records=len(images.labels), sample_rate=mechanism.sample_rate
+    )
+    pieces = _pieces(
+        learner,
+        images,
+        chosen,
+        seeds=place_seeds(random.stream(), len(chosen)),
+        loss=loss,
+        showing=loss.showing(mechanism.noise_multiplicity),
+        performance=performance,
     )
     total = accumulate(
         performance.engine,
         learner.network,
         loss.row_loss,
-        _pieces(images, chosen, mechanism, loss, performance, random),
+        pieces,
         noise_multiplicity=mechanism.noise_multiplicity,
-        clipping=mechanism.clipping,
+        clipping=clipping,
     )
-    noisy = noisy_sum(
-        total,
-        stream=random.stream(),
-        noise_multiplier=mechanism.noise_multiplier,
-        max_grad_norm=mechanism.clipping.max_grad_norm,
-    )
+    noisy = _noised(total, learner, mechanism, clipping, random.stream())
     mean = [value / mechanism.expected_batch_size for value in noisy]
     if mechanism.beside is not None:
         public = mechanism.beside(learner)
@@ -170,29 +100,81 @@ def private_step(
     learner.optimiser.zero_grad(set_to_none=True)
 
 
+def _noised(
+    total: list[Tensor],
+    learner: Learner,
+    mechanism: Mechanism,
+    clipping: Clipping,
+    stream: SecureStream,
+) -> list[Tensor]:
+    """Add the noise of one step; where C is adaptive, let it follow the noisy count."""
+    rule, bound = mechanism.adaptive, clipping.max_grad_norm
+    if rule is None:
+        return noisy_sum(
+            total,
+            stream=stream,
+            noise_multiplier=mechanism.noise_multiplier,
+            max_grad_norm=bound,
+        )
+    *sums, balance = total
+    noisy = noisy_sum(
+        sums,
+        stream=stream,
+        noise_multiplier=rule.gradient_noise_multiplier(mechanism.noise_multiplier),
+        max_grad_norm=bound,
+    )
+    (answer,) = noisy_sum(
+        [balance],
+        stream=stream,
+        noise_multiplier=rule.count_noise_multiplier,
+        max_grad_norm=COUNT_SENSITIVITY,
+    )
+    learner.max_grad_norm = rule.following(
+        bound,
+        noisy_balance=float(answer),
+        expected_batch_size=mechanism.expected_batch_size,
+    )
+    return noisy
+
+
 def _pieces(
+    learner: Learner,
     images: PrivateImages,
     chosen: Int64[Tensor, " batch"],
-    mechanism: Mechanism,
+    *,
+    seeds: list[int],
     loss: LossSettings,
+    showing: Showing,
     performance: Performance,
-    random: RandomSource,
 ) -> Iterator[tuple[Rows, int]]:
     """Yield the rows of one physical batch after the other; none if none was chosen."""
-    generator = random.generator()
-    for start in range(0, len(chosen), performance.physical_batch_size):
-        part = chosen[start : start + performance.physical_batch_size]
-        pictures, labels = images.batch(part)
-        rows = draw_rows(
-            pictures,
-            labels,
-            noise_multiplicity=mechanism.noise_multiplicity,
-            law=loss.law,
-            label_dropout=loss.label_dropout,
-            null_label=loss.null_label,
-            generator=generator,
-        )
-        yield tuple(row.to(performance.device) for row in rows), len(part)
+    size = _records_per_pass(learner, images, loss, showing, performance)
+    for start in range(0, len(chosen), size):
+        part = slice(start, start + size)
+        pictures, labels = images.batch(chosen[part])
+        rows = rows_at(pictures, labels, seeds=seeds[part], showing=showing)
+        yield tuple(row.to(performance.device) for row in rows), len(pictures)
+
+
+def _records_per_pass(
+    learner: Learner,
+    images: PrivateImages,
+    loss: LossSettings,
+    showing: Showing,
+    performance: Performance,
+) -> int:
+    """Ask for the size of a pass, showing no more than the declared image shape."""
+    shape = images.shape
+    blank = torch.zeros(1, shape.channels, shape.height, shape.width)
+    label = torch.zeros(1, dtype=torch.int64)
+    rows = rows_at(blank, label, seeds=[0], showing=showing)
+    return performance.physical_batch.records(
+        performance.engine,
+        learner.network,
+        loss.row_loss,
+        tuple(row.to(performance.device) for row in rows),
+        noise_multiplicity=showing.noise_multiplicity,
+    )
 
 
 def public_step(

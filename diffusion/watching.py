@@ -55,7 +55,7 @@ class RunOptions:
     Attributes:
         engine: Name of the per-example engine.
         device: "cpu" or "cuda".
-        physical_batch_size: Records per pass; None chooses by image size.
+        physical_batch_size: Records per pass; None tries, on public rows.
         checkpoint_seconds: Seconds between two checkpoints.
         allow_code_change: Resume although the sources changed.
         unsafe_seed: For tests; makes the noise worthless, and the report says so.

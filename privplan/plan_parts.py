@@ -204,7 +204,7 @@ class PlanTraining(Document):
     sigma_max: Number
     label_dropout: Number
     ema_decay: Number
-    optimiser: Literal["adam"]
+    optimiser: Literal["adam", "adamw", "sgd"]
 
 
 class PlanOpinion(Document):

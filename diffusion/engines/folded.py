@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from diffusion.clipping import Clipping
 from diffusion.engines.interception import Interception
-from diffusion.engines.record_gradients import RecordGradient, clip_and_sum
+from diffusion.engines.recompute import Recompute
+from diffusion.engines.record_gradients import RecordGradient, clip_and_sum, empty_sum
 from diffusion.engines.refusals import (
     PROBE_RECORDS,
     Named,
@@ -86,7 +87,7 @@ class FoldedEngine:
         named = trainable(model)
         check_rows(rows, records=records, noise_multiplicity=noise_multiplicity)
         if records == 0:
-            return [torch.zeros_like(p, dtype=torch.float64) for _, p in named]
+            return empty_sum((p for _, p in named), clipping)
         missed = self._probe(model, row_loss, rows, named)
         if missed:
             return Uncovered(missed)
@@ -134,7 +135,13 @@ class FoldedEngine:
 
 
 def _forward(model: nn.Module, row_loss: RowLoss, rows: Rows, tape: Tape) -> Tensor:
-    with torch.enable_grad(), unchanged_state(model), Interception(tape):
+    recompute = Recompute()
+    with (
+        torch.enable_grad(),
+        unchanged_state(model),
+        recompute,
+        Interception(tape, recompute),
+    ):
         return row_loss(model, rows)
 
 

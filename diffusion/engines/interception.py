@@ -23,6 +23,7 @@ from diffusion.engines.convolution import Convolution
 from diffusion.engines.embedding import Embedding
 from diffusion.engines.linear import Linear
 from diffusion.engines.normalisation import GroupNorm, LayerNorm
+from diffusion.engines.recompute import Recompute
 from diffusion.engines.tape import Rule, Tape, taped
 from privplan.errors import ParameterError
 
@@ -37,17 +38,24 @@ _Sizes = int | Sequence[int]
 
 
 class Interception(TorchFunctionMode):
-    """Inside the block, known uses of trainable parameters write to a tape."""
+    """Inside the block, known uses of trainable parameters write to a tape.
 
-    def __init__(self, tape: Tape) -> None:
+    Args:
+        tape: Where they write.
+        recompute: Told of activations that are cheap to make again.
+    """
+
+    def __init__(self, tape: Tape, recompute: Recompute) -> None:
         super().__init__()
-        self._tape = tape
+        self._tape, self._recompute = tape, recompute
         self._layers: dict[object, Callable[..., Tensor | None]] = {
             functional.conv2d: self._conv2d,
             functional.linear: self._linear,
             functional.group_norm: self._group_norm,
             functional.layer_norm: self._layer_norm,
             functional.embedding: self._embedding,
+            functional.silu: self._silu,
+            functional.scaled_dot_product_attention: _one_head,
             functional.batch_norm: _refuse_batch_norm,
             torch.batch_norm: _refuse_batch_norm,
         }
@@ -126,7 +134,9 @@ class Interception(TorchFunctionMode):
         if not self._fits(input, weight, bias):
             return None
         rule = GroupNorm(groups=num_groups, weight=weight, bias=bias, eps=eps)
-        return self._taped(input, rule, weight, bias)
+        y = self._taped(input, rule, weight, bias)
+        self._recompute.note(y, rule.again, input)
+        return y
 
     def _layer_norm(
         self,
@@ -143,6 +153,13 @@ class Interception(TorchFunctionMode):
             shape=tuple(normalized_shape), weight=weight, bias=bias, eps=eps
         )
         return self._taped(input, rule, weight, bias)
+
+    def _silu(self, input: Tensor, inplace: bool = False) -> Tensor | None:  # noqa: FBT001, FBT002  torch's signature
+        if inplace or not input.requires_grad:
+            return None
+        y = functional.silu(input)
+        self._recompute.note(y, functional.silu, input)
+        return y
 
     def _embedding(
         self,
@@ -181,6 +198,22 @@ def _refuse_batch_norm(*_args: object, **_kwargs: object) -> None:
         "the model calls batch_norm, which mixes the records of a batch",
         hint="use GroupNorm or LayerNorm",
     )
+
+
+def _one_head(*parts: object, **options: object) -> Tensor | None:
+    """Give plain attention over (rows, tokens, features) its missing head.
+
+    Without that dimension torch takes the route that forms and keeps every weight of
+    the attention; with it, one that keeps none and is faster.
+    """
+    if options or len(parts) != 3:
+        return None
+    query, key, value = (part for part in parts if isinstance(part, Tensor))
+    if any(part.dim() != 3 for part in (query, key, value)):
+        return None
+    return functional.scaled_dot_product_attention(
+        query[:, None], key[:, None], value[:, None]
+    ).squeeze(1)
 
 
 def _pair(size: _Sizes) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.clipping import Clipping
+from diffusion.engines.record_gradients import empty_sum
 from diffusion.engines.refusals import missing_gradient, trainable, unchanged_state
 from diffusion.engines.rows import (
     RowLoss,
@@ -38,7 +39,7 @@ class LoopEngine:
         named = trainable(model)
         check_rows(rows, records=records, noise_multiplicity=noise_multiplicity)
         parameters = [parameter for _, parameter in named]
-        total = [torch.zeros_like(p, dtype=torch.float64) for p in parameters]
+        total = empty_sum(parameters, clipping)
         for record in range(records):
             with torch.enable_grad(), unchanged_state(model):
                 losses = row_loss(model, rows_of(rows, record, records=records))
@@ -62,8 +63,10 @@ def _add_clipped(
     wide = [gradient.to(torch.float64) for gradient in gradients]
     parts = torch.stack([torch.linalg.vector_norm(gradient) for gradient in wide])
     norm = torch.linalg.vector_norm(parts)
-    if not norm.isfinite():
-        return
-    factor = clipping.factors(norm)
-    for accumulator, gradient in zip(total, wide, strict=True):
-        accumulator.add_(factor * gradient)
+    counted = clipping.balance(norm[None])
+    clipped = [torch.zeros_like(gradient) for gradient in wide]
+    if norm.isfinite():
+        factor = clipping.factors(norm)
+        clipped = [factor * gradient for gradient in wide]
+    for accumulator, part in zip(total, clipped + counted, strict=True):
+        accumulator.add_(part)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.clipping import Clipping
-from diffusion.engines.record_gradients import Dense, clip_and_sum
+from diffusion.engines.record_gradients import Dense, clip_and_sum, empty_sum
 from diffusion.engines.refusals import (
     Probed,
     check_rows_stand_alone,
@@ -65,7 +65,7 @@ class OpacusEngine:
         check_rows(rows, records=records, noise_multiplicity=noise_multiplicity)
         shapes = [parameter.shape for _, parameter in named]
         if records == 0:
-            return [torch.zeros_like(p, dtype=torch.float64) for _, p in named]
+            return empty_sum((p for _, p in named), clipping)
         if not model.training:
             raise ParameterError(
                 "the model is in eval mode, where Opacus records no gradients",

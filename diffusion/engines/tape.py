@@ -21,7 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from diffusion.engines.record_gradients import Dense, Outer, RecordGradient
+from diffusion.engines.record_gradients import (
+    Again,
+    Dense,
+    Outer,
+    RecordGradient,
+    squared_norms,
+)
 
 
 class Tape:
@@ -61,14 +67,22 @@ class Tape:
 
     def write(self, parameter: Tensor, gradients: Tensor) -> None:
         """Add per-record gradients, (records, *shape); shared parameters add up."""
-        earlier = self._found.get(id(parameter))
-        if isinstance(earlier, Dense):
-            gradients = earlier.gradients + gradients
-        self._found[id(parameter)] = Dense(gradients)
+        if self.used_once(parameter):
+            found = Dense(gradients, squared_norms(gradients))
+        else:
+            earlier = self._found.get(id(parameter))
+            if isinstance(earlier, Dense):
+                gradients = earlier.gradients + gradients
+            found = Dense(gradients)
+        self._found[id(parameter)] = found
 
     def write_outer(self, parameter: Tensor, left: Tensor, right: Tensor) -> None:
         """Keep left^T right unformed; only for a parameter that is used once."""
         self._found[id(parameter)] = Outer(left, right)
+
+    def write_again(self, parameter: Tensor, gradient: Again) -> None:
+        """Keep what a gradient is formed of; only for a parameter used once."""
+        self._found[id(parameter)] = gradient
 
     def read(self, parameter: Tensor) -> RecordGradient | None:
         """Return what the pass found for a parameter, if anything."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from diffusion.clipping import Clipping
-from diffusion.engines.record_gradients import Dense, clip_and_sum
+from diffusion.engines.record_gradients import Dense, clip_and_sum, empty_sum
 from diffusion.engines.refusals import (
     Named,
     missing_gradient,
@@ -53,7 +53,7 @@ class VmapEngine:
         named = trainable(model)
         check_rows(rows, records=records, noise_multiplicity=noise_multiplicity)
         if records == 0:
-            return [torch.zeros_like(p, dtype=torch.float64) for _, p in named]
+            return empty_sum((p for _, p in named), clipping)
         _check_all_used(model, row_loss, rows, named)
         bound = _Bound(model, row_loss, noise_multiplicity)
         weights = {f"model.{name}": parameter.detach() for name, parameter in named}

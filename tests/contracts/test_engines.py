@@ -226,6 +226,21 @@ def memory_format_changes_nothing(chosen, model):
     assert_close(run(chosen, last, rows, 3), wanted)
 
 
+def adaptive_clipping_counts_beside_and_changes_no_sum(chosen, model):
+    rows = make_rows(4, 2, [1e4, 1e-4, 1e-4, 1.0])
+    rows[0][3] = math.nan
+    adaptive = Clipping(max_grad_norm=C, kind="adaptive")
+    *sums, balance = run(chosen, model, rows, 4, adaptive)
+    assert_close(sums, run(chosen, model, rows, 4))
+    # One too long, two short enough, one that has no length: (2 - 2) / 2.
+    assert balance.item() == 0.0
+    for b in range(4):
+        *_, other = run(chosen, model, without(rows, 4, b), 3, adaptive)
+        assert abs(balance - other).item() == 0.5
+    empty = tuple(part[:0] for part in rows)
+    assert run(chosen, model, empty, 0, adaptive)[-1].item() == 0.0
+
+
 def the_model_comes_back_as_it_was(chosen, model):
     before = _traces(model)
     run(chosen, model, make_rows(3, 2), 3)
@@ -281,6 +296,7 @@ CONTRACT = (
     a_huge_record_stays_within_c,
     no_records_give_zeros,
     splitting_the_records_changes_nothing,
+    adaptive_clipping_counts_beside_and_changes_no_sum,
     memory_format_changes_nothing,
     the_model_comes_back_as_it_was,
     a_parameter_without_a_gradient_is_refused,

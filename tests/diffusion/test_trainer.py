@@ -1,4 +1,5 @@
 import gc
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def parts(small_plan):
     return learner, {
         "mechanism": mechanism_of(phase),
         "loss": loss_of(small_plan, small_plan.intervals(Source.PRIVATE)),
-        "performance": performance_of(small_plan, phase, learner, options),
+        "performance": performance_of(learner, options),
         "random": RandomSource(),
     }
 
@@ -77,6 +78,39 @@ def test_the_gradient_is_the_noisy_sum_over_a_constant(parts, digits, monkeypatc
     private_step(learner, digits, spend=lambda: None, **rest)
     expected = 7.0 / rest["mechanism"].expected_batch_size
     assert seen["grads"] == pytest.approx([expected] * len(seen["grads"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_step_does_not_depend_on_the_physical_batch(small_plan, digits, size):
+    """Draws that followed the split would make a performance option a parameter.
+
+    1e-4 of the largest update: sums of some hundred float32 gradients round
+    differently; other draws would move it by a tenth and more.
+    """
+    updates = []
+    for records in (size, None):
+        options = RunOptions(physical_batch_size=records)
+        learner = new_learned(small_plan, options).parts[SHARED]
+        phase = small_plan.private_phases[0]
+        learner.optimiser.step = lambda: None
+        learner.optimiser.zero_grad = lambda **_: None
+        mechanism = replace(
+            mechanism_of(phase), noise_multiplier=1e-3, sample_rate=0.015
+        )
+        private_step(
+            learner,
+            digits,
+            mechanism=mechanism,
+            loss=loss_of(small_plan, small_plan.intervals(Source.PRIVATE)),
+            performance=performance_of(learner, options),
+            random=RandomSource(unsafe_seed=11),
+            spend=lambda: None,
+        )
+        updates.append(
+            torch.cat([p.grad.flatten() for p in learner.network.parameters()])
+        )
+    one, other = updates
+    assert (one - other).abs().max() <= 1e-4 * other.abs().max()
 
 
 def test_a_step_returns_and_keeps_nothing_of_the_records(parts, digits):
