@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import actions, demonstration, folders, keyring, plan_command, render
+from cli import (
+    actions,
+    demonstration,
+    folders,
+    keyring,
+    ledger_commands,
+    plan_command,
+    render,
+)
 from cli.options import (
     AsJson,
     Data,
@@ -18,7 +26,7 @@ from cli.options import (
     SampleRate,
     Steps,
 )
-from privplan import accounting, calibration, checks, events, keys, ledger
+from privplan import accounting, calibration, checks, events, keys, ledger_export
 from privplan.budget import PrivacyBudget
 from privplan.keys import Role
 
@@ -36,6 +44,7 @@ ledger_app = typer.Typer(no_args_is_help=True, help="The record of what was spen
 app.command()(plan_command.plan)
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
+ledger_commands.register(ledger_app)
 
 
 @app.command()
@@ -306,4 +315,4 @@ def ledger_show(
     """
     checks.count(last=last)
     path = folders.ledger_file(run)
-    render.ledger(ledger.read(path), last=last, as_json=as_json)
+    render.ledger(ledger_export.read(path), last=last, as_json=as_json)

@@ -69,9 +69,7 @@ class Session:
         tally: What the ledger adds up to, as far as this session knows.
     """
 
-    def __init__(
-        self, store: Store, tally: Tally, number: int, lock: RunLock
-    ) -> None:
+    def __init__(self, store: Store, tally: Tally, number: int, lock: RunLock) -> None:
         self.tally = tally
         self._store = store
         self._number = number

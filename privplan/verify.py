@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from privplan import accounting, canonical, ledger, opinions, signing
+from privplan import accounting, canonical, ledger, ledger_export, opinions, signing
 from privplan import plan as plans
 from privplan import report_words as words
 from privplan.errors import IntegrityError, PrivplanError
@@ -153,7 +153,7 @@ def _artefacts(case: _Case) -> str:
 def _ledger(case: _Case) -> str:
     if not case.ledger_path.exists():
         raise _NotTakenError(f"no ledger at {case.ledger_path.name}")
-    content, part = ledger.read(case.ledger_path), case.report().ledger
+    content, part = ledger_export.read(case.ledger_path), case.report().ledger
     if content.plan_digest != case.report().plan.digest:
         raise _wrong("the ledger belongs to another plan")
     if content.hash_at(part.head_sequence) != part.head_hash:
@@ -161,13 +161,16 @@ def _ledger(case: _Case) -> str:
             f"entry {part.head_sequence} of the ledger is not the one the report saw: "
             "the ledger was rewritten, shortened or exchanged"
         )
-    data = case.report().data
-    if ledger.data_commitment(content, bytes.fromhex(data.nonce)) != data.value:
+    data, opened = case.report().data, bool(content.data_key)
+    if opened and (
+        ledger.data_commitment(content, bytes.fromhex(data.nonce)) != data.value
+    ):
         raise _wrong("the report commits to other data than the ledger")
     case.content = content
     return (
         f"{len(content.entries)} entries, chain whole; the report saw it up to entry "
         f"{part.head_sequence}, {part.head_hash[:16]}"
+        + ("" if opened else "; an export, so the commitment to the data is not opened")
     )
 
 
