@@ -10,7 +10,8 @@
     V8  second      other accountants, run anew, agree
         opinion
     V9  exclusions  all eleven are there
-    V10 verdict     the report makes a claim, and nothing above forbids it
+    V10 verdict     the report makes a claim, nothing above forbids it, and its sentence
+                    is what its numbers say
 
 A step that lacks a file is "not taken" and says so. A report passes if no step failed
 and every step that needs nothing but the report was taken; no steps, no pass.
@@ -184,6 +185,10 @@ def _steps(case: _Case) -> str:
     planned = {phase.name: phase.steps for phase in said.plan.phases}
     if planned != {part.phase: part.planned for part in said.realised.phases}:
         raise _wrong("the report's phases are not those of its plan")
+    if said.realised.finished != all(
+        part.counted == part.planned for part in said.realised.phases
+    ):
+        raise _wrong("the report's steps do not fit what it says of the run's end")
     if case.content is None:
         raise _NotTakenError("the ledger was not available to count again")
     for part in said.realised.phases:
@@ -256,7 +261,16 @@ def _verdict(case: _Case) -> str:
         raise _wrong(f"the report makes no claim: {'; '.join(said.reasons)[:200]}")
     if case.content is not None and case.content.unsafe:
         raise _wrong("the ledger says the noise was drawn from a seed")
-    return said.claim.statement
+    sentence = words.statement(
+        epsilon=said.claim.epsilon.upper,
+        delta=said.claim.delta,
+        adjacency=said.claim.adjacency.value,
+        unit=said.claim.unit,
+        phases=[(p.phase, p.counted, p.planned) for p in said.realised.phases],
+    )
+    if said.claim.statement != sentence:
+        raise _wrong("the sentence of the claim is not what its numbers say")
+    return sentence
 
 
 def _wrong(problem: str) -> IntegrityError:
