@@ -7,6 +7,7 @@ catch the mistake it is for: a mutant of a real file, with one line added.
 import ast
 import inspect
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -370,15 +371,19 @@ canonical.decimal_text(score.show_to_the_data_holder())
 
 
 @pytest.mark.slow
-def test_the_type_checker_refuses_a_local_value_at_every_exporter():
+def test_the_type_checker_refuses_a_local_value_at_every_exporter(tmp_path):
+    (tmp_path / "typed.py").write_text(TYPED.lstrip())
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "-c", TYPED],
-        cwd=ROOT,
+        [
+            *(sys.executable, "-m", "mypy", "typed.py"),
+            *("--cache-dir", str(tmp_path)),
+            *("--config-file", str(ROOT / "pyproject.toml")),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"MYPYPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
-    lines = {
-        int(x.split(":")[1]) for x in done.stdout.splitlines() if "error" in x[:60]
-    }
-    assert lines == {8, 9, 10, 11, 12}, done.stdout
+    lines = {int(x.split(":")[1]) for x in done.stdout.splitlines() if ": error:" in x}
+    assert lines == {7, 8, 9, 10, 11}, done.stdout + done.stderr
