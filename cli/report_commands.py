@@ -29,8 +29,8 @@ class _WriteUnlessNamed(TyperGroup):
 app = typer.Typer(
     cls=_WriteUnlessNamed,
     help="The signed report of a run. `report RUN` is short for `report write RUN`.\n\n"
-    "Exit code: 0 written, 1 no run, report or key, 4 another key signed it, 5 written, "
-    "but it makes no claim.",
+    "Exit code: 0 written, 1 no run, report or key, 4 another key signed it, 5 "
+    "written, but it makes no claim.",
 )
 
 

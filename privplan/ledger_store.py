@@ -154,12 +154,7 @@ class Store:
 
 
 def check(path: Path) -> None:
-    """Require a file that looks like a ledger of the one who asks, on a local disk.
-
-    Raises:
-        LedgerError: It is missing, empty or something else.
-        PolicyError: Others may read it, or it is on a network file system.
-    """
+    """Require what looks like a ledger, owned by the one who asks, on a local disk."""
     ledger_sqlite.check_place(path.parent)
     ledger_sqlite.check_file(path, owner_only=True)
 
