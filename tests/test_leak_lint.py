@@ -248,7 +248,7 @@ def test_a_leak_put_in_by_hand_is_seen(rule, room, line, added):
     assert rule in {found for found, _ in leaks(path, text)}
 
 
-def test_whoever_looks_on_is_told_phases_and_counts_only():
+def test_whoever_looks_on_is_told_the_plan_phases_and_counts_only():
     from diffusion.watching import Watcher
 
     given = {
@@ -257,6 +257,7 @@ def test_whoever_looks_on_is_told_phases_and_counts_only():
         if callable(method) and not name.startswith("_")
     }
     assert given == {
+        "ready": {"plan"},
         "begin": {"phase", "done", "lost"},
         "advance": {"phase", "done"},
         "should_stop": set(),
