@@ -252,6 +252,7 @@ def _opening(head: LedgerHead, session: int, code_digest: str) -> Row:
     fields: dict[str, canonical.Json] = {
         "session": session,
         "code_digest": code_digest,
+        "nonce": os.urandom(16).hex(),
         "time": now(),
     }
     return _seal(head, "open", fields)

@@ -100,8 +100,8 @@ def statement(
         ...     epsilon=1.0, delta=1e-5, adjacency="add-or-remove-one", unit="record",
         ...     phases=[("synthetic", 9, 9), ("private", 7, 50)],
         ... )
-        >>> said[-131:-77]
-        " 7 of 50 steps of phase 'private' had begun. The claim"
+        >>> "7 of 50 steps of phase 'private' had begun" in said
+        True
     """
     text = _STATEMENT.format(
         epsilon=canonical.text_up(epsilon, 4),
