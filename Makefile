@@ -38,6 +38,7 @@ test-slow: $(DEV_STAMP)  ## The slow and the statistical tests
 benchmarks: $(DEV_STAMP)  ## Speed against peers, as ratios in one run
 	$(BIN)/python benchmarks/accounting.py
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/ledger.py
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

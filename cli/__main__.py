@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import typer
 
 from cli.app import app
-from privplan.errors import ExitCode, PrivplanError
+from cli.options import in_options
+from privplan.errors import ExitCode, ParameterError, PrivplanError
 
 _OPTIONAL_VALUE = "--stages"
 
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command.main(
             _with_default_stages(given), prog_name="privplan", standalone_mode=False
         )
+    except ParameterError as error:
+        message, hint = in_options(error.message), in_options(error.hint)
+        return _refuse(message, hint, error.exit_code)
     except PrivplanError as error:
         return _refuse(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from cli.live import Interrupt, LiveView
 from privplan import canonical, files, keys, ledger, report, signing, verify
 from privplan.code_identity import source_digest
-from privplan.errors import DataError, DocumentError, ExitCode, ParameterError
+from privplan.errors import DataError, DocumentError, ParameterError
 from privplan.findings import Verdict
-from privplan.keys import SigningKey
+from privplan.keys import PublicKey, SigningKey
 from privplan.plan import Plan
-from privplan.report_schema import PREDICATE_TYPE, Surroundings, Utility
+from privplan.report_schema import PREDICATE_TYPE, Predicate, Surroundings, Utility
 from privplan.version import __version__
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def as_numbers(scores: Scores) -> dict[str, float]:
     return {name: float(value) for name, value in asdict(scores).items()}
 
 
-def write_report(plan: Plan, folder: Path, key: SigningKey, out: Path) -> ExitCode:
-    """Build, sign and write the report of a run; 5 if it makes no claim."""
+def write_report(plan: Plan, folder: Path, key: SigningKey, out: Path) -> Predicate:
+    """Build, sign and write the report of a run; return what it says."""
     content = ledger.read(folder / LEDGER_NAME)
     around = Surroundings(
         source_digest=source_digest(),
@@ -165,7 +165,7 @@ def write_report(plan: Plan, folder: Path, key: SigningKey, out: Path) -> ExitCo
     )
     files.write_bytes(out, signing.sign(statement, key), what="report")
     keys.write_public(key.public, out.parent / PUBLIC_KEY_NAME)
-    return ExitCode.OK if predicate.verdict == "dp-claim" else ExitCode.POLICY
+    return predicate
 
 
 def _utility(folder: Path) -> tuple[Utility, ...]:
@@ -193,6 +193,22 @@ def verify_report(
     Raises:
         DocumentError: The report or a key cannot be read, or there is no key.
     """
+    path, text, known = open_report(path, trusted)
+    found = verify.verify(
+        text, folder=folder or path.parent, trusted=known, ledger_path=ledger_path
+    )
+    return found, bool(trusted)
+
+
+def open_report(path: Path, trusted: list[Path]) -> tuple[Path, bytes, list[PublicKey]]:
+    """Read a report and the keys to check it with: those given, or the one beside it.
+
+    Returns:
+        Where the report is, its bytes, the keys.
+
+    Raises:
+        DocumentError: The report or a key cannot be read, or there is no key.
+    """
     if path.is_dir():
         path = path / REPORT_NAME
     try:
@@ -208,11 +224,7 @@ def verify_report(
             f"there is no key to check {path.name} with",
             hint="give --key with the public key of whoever should have signed",
         )
-    known = [keys.load_public(key) for key in trusted or [beside]]
-    found = verify.verify(
-        text, folder=folder or path.parent, trusted=known, ledger_path=ledger_path
-    )
-    return found, bool(trusted)
+    return path, text, [keys.load_public(key) for key in trusted or [beside]]
 
 
 def require_samples(folder: Path) -> None:

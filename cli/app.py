@@ -12,9 +12,10 @@ from cli import (
     actions,
     demonstration,
     folders,
-    keyring,
     plan_command,
     render,
+    report_commands,
+    report_view,
     trust_commands,
 )
 from cli.options import (
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(plan_command.plan)
 app.add_typer(trust_commands.keys_app, name="keys")
 app.add_typer(trust_commands.ledger_app, name="ledger")
+app.add_typer(report_commands.app, name="report")
 
 
 @app.command()
@@ -164,30 +166,6 @@ def evaluate(
 
 
 @app.command()
-def report(
-    run: RunFolder = None,
-    key: Annotated[
-        Path | None, typer.Option(help="Signing key; default the one of keys new.")
-    ] = None,
-    passphrase_file: keyring.PassphraseFile = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Default report.json in the run folder.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write and sign the report of a run.
-
-    Exit code: 0 written, 1 no run or no key, 5 written, but it makes no claim.
-    """
-    made, folder = folders.run_folder(run)
-    signer = keyring.load(key or keyring.default_key(), passphrase_file)
-    path = out or folder / actions.REPORT_NAME
-    code = actions.write_report(made, folder, signer, path)
-    render.report(made, path, signer.public, code, as_json=as_json)
-    raise typer.Exit(code)
-
-
-@app.command()
 def verify(
     path: Annotated[Path, typer.Argument(metavar="REPORT", help="The report.")],
     key: Annotated[
@@ -209,7 +187,7 @@ def verify(
     found, pinned = actions.verify_report(
         path, trusted=key or [], ledger_path=ledger_file, folder=artefacts
     )
-    render.verdict(found, pinned=pinned, as_json=as_json)
+    report_view.verdict(found, pinned=pinned, as_json=as_json)
     raise typer.Exit(found.exit_code)
 
 

@@ -53,7 +53,9 @@ class Interrupt:
         if self.wished:
             raise KeyboardInterrupt
         self.wished = True
-        sys.stderr.write("finishing this step, then saving\n")
+        sys.stderr.write(
+            "finishing this step and those reserved with it, then saving\n"
+        )
 
 
 class LiveView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -31,3 +32,42 @@ RunFolder = Annotated[
     Path | None,
     typer.Argument(help="The run folder; default the run of ./plan.json."),
 ]
+
+_OPTIONS = {
+    "target_epsilon": "--eps",
+    "target_delta": "--delta",
+    "delta": "--delta",
+    "records": "--n",
+    "sample_rate": "--sample-rate",
+    "steps": "--steps",
+    "noise_multiplicity": "--noise-multiplicity",
+    "noise_multiplier": "--noise-multiplier",
+    "synthetic_steps": "--synthetic-steps",
+    "physical_batch_size": "--physical-batch",
+    "height": "--image-size",
+    "width": "--image-size",
+    "image_size": "--image-size",
+    "classes": "--classes",
+    "count": "--count",
+    "guidance": "--guidance",
+    "churn": "--churn",
+    "eta": "--eta",
+    "last": "--last",
+}
+_SUBJECT = re.compile(r"^(\w+)(?= is )|(?<=^give )(\w+)")
+
+
+def in_options(text: str) -> str:
+    """Say which option a refusal is about, beside the name of the field.
+
+    Example:
+        >>> in_options("target_epsilon is -1.0, but it must be above 0")
+        '--eps (target_epsilon) is -1.0, but it must be above 0'
+        >>> in_options("give steps a value such as 100")
+        'give --steps (steps) a value such as 100'
+    """
+    return _SUBJECT.sub(lambda found: _named(found[0]), text)
+
+
+def _named(field: str) -> str:
+    return f"{_OPTIONS[field]} ({field})" if field in _OPTIONS else field

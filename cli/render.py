@@ -6,8 +6,6 @@ from pathlib import Path
 
 from cli.paper import console, print_json, table, talk
 from cli.plan_view import plan
-from privplan.errors import ExitCode
-from privplan.findings import Outcome, Verdict
 from privplan.keys import PublicKey
 from privplan.ledger import LedgerContent
 from privplan.plan import Plan
@@ -17,19 +15,11 @@ __all__ = [
     "ledger",
     "plan",
     "print_json",
-    "report",
     "samples",
     "scores",
     "talk",
     "training",
-    "verdict",
 ]
-
-_SHOWN = {
-    Outcome.PASSED: "ok",
-    Outcome.FAILED: "FAILED",
-    Outcome.NOT_TAKEN: "not taken",
-}
 
 
 def training(
@@ -84,60 +74,6 @@ def scores(found: dict[str, float], *, local: bool, as_json: bool) -> None:
         if local
         else "PUBLIC: computed on public held-out images"
     )
-
-
-def report(
-    made: Plan, path: Path, key: PublicKey, code: ExitCode, *, as_json: bool
-) -> None:
-    """Say what was written and who signed it."""
-    if as_json:
-        print_json(
-            {
-                "path": str(path),
-                "claim": code == ExitCode.OK,
-                "keyid": key.keyid,
-                "plan": made.digest,
-            }
-        )
-        return
-    claim = "with a claim" if code == ExitCode.OK else "WITHOUT a claim"
-    talk(f"Wrote {path}, {claim}, signed by {key.role.value} key {key.fingerprint}")
-    talk(f"Check it: privplan verify {path}")
-
-
-def verdict(found: Verdict, *, pinned: bool, as_json: bool) -> None:
-    """Print the steps of a verification and what follows."""
-    if as_json:
-        print_json(
-            {
-                "verified": found.passed,
-                "key_given": pinned,
-                "not_taken": list(found.not_taken),
-                "keyids": list(found.keyids),
-                "steps": [
-                    {
-                        "number": f.number,
-                        "name": f.name,
-                        "outcome": f.outcome.value,
-                        "text": f.text,
-                    }
-                    for f in found.findings
-                ],
-            }
-        )
-        return
-    rows = [[f.number, f.name, _SHOWN[f.outcome], f.text] for f in found.findings]
-    columns = [("step", "left"), ("about", "left"), ("", "left"), ("found", "left")]
-    console().print(table(columns, rows))
-    said = "VERIFIED" if found.passed else "NOT VERIFIED"
-    if found.passed and found.not_taken:
-        said += f", but {', '.join(found.not_taken)} could not be taken"
-    console().print(said)
-    if not pinned:
-        talk(
-            "The key was found beside the report, so this shows that nothing was "
-            "edited,\nnot who signed. Give --key with a key you got elsewhere."
-        )
 
 
 def key(made: PublicKey, path: Path, *, locked: bool, as_json: bool) -> None:

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from cli import folders, keyring, render
+from cli import folders, keyring, ledger_commands, render
 from cli.options import AsJson, RunFolder
-from privplan import checks, keys, ledger
+from privplan import checks, keys, ledger_export
 from privplan.keys import Role
 
 keys_app = typer.Typer(no_args_is_help=True, help="Signing keys.")
 ledger_app = typer.Typer(no_args_is_help=True, help="The record of what was spent.")
+ledger_commands.register(ledger_app)
 
 
 @keys_app.command("new")
@@ -48,4 +49,4 @@ def ledger_show(
     """
     checks.count(last=last)
     path = folders.ledger_file(run)
-    render.ledger(ledger.read(path), last=last, as_json=as_json)
+    render.ledger(ledger_export.read(path), last=last, as_json=as_json)

@@ -21,6 +21,7 @@ from privplan.errors import (
     PolicyError,
 )
 from privplan.ledger import Allowance, Ledger, LedgerHead
+from privplan.ledger_blocks import Blocks
 from privplan.plan import Plan, PlanPhase, PublicPhase, QueryPhase
 from privplan.query_lines import LabelHistogram, RecordCount
 
@@ -153,23 +154,34 @@ class Guard:
     def __init__(self, ledger: Ledger, plan: Plan) -> None:
         self._ledger = ledger
         self._plan = plan
+        self._blocks = Blocks(ledger)
 
     def spend(self, phase: PlanPhase, count: int = 1) -> None:
         """Reserve steps of a phase, durably, before any record is touched.
+
+        Once `pace` was called, a block of them is on disk ahead of its steps.
 
         Raises:
             BudgetExceededError: The plan has no such steps left; nothing was written.
             PolicyError: Another process has taken over this run.
             LedgerError: The ledger cannot be written.
         """
-        self._ledger.reserve(phase.name, count)
+        self._blocks.take(phase.name, count)
+
+    def pace(self, phase: PlanPhase, size: int) -> None:
+        """Reserve the steps of a phase in blocks of this size from now on."""
+        self._blocks.pace(phase.name, size)
+
+    def held(self, phase: PlanPhase) -> int:
+        """Return how many steps of a phase count already and are still to be done."""
+        return self._blocks.held(phase.name)
 
     def remaining(self, phase: PlanPhase) -> int:
-        """Return how many steps of a phase were never begun, on any branch."""
-        return phase.steps - self._ledger.counted(phase.name)
+        """Return how many steps of a phase may still be carried out."""
+        return phase.steps - self.counted(phase) + self.held(phase)
 
     def counted(self, phase: PlanPhase) -> int:
-        """Return how many steps of a phase were ever begun."""
+        """Return how many steps of a phase count: begun on any branch, or held."""
         return self._ledger.counted(phase.name)
 
     def settle(self, phase: PlanPhase, count: int) -> None:

@@ -2,17 +2,17 @@
 
 A score against private records is a release nobody accounted for. Such a number may
 be looked at by those who may see the records, and may go nowhere else. So it travels
-inside `Local`, which has no JSON form, prints as a label, and is opened in one place
-per caller, by a method whose name says what it does.
+inside `Local`, which has no JSON form, no fields to list, no copy on disk, prints as a
+label, and is opened in one place per caller, by a method whose name says what it does.
+
+This keeps honest code from slips. It does not keep Python from a determined hand.
 """
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Never, TypeVar
 
 ValueT = TypeVar("ValueT")
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Local(Generic[ValueT]):
     """A value that must not leave this machine.
 
@@ -21,11 +21,17 @@ class Local(Generic[ValueT]):
         Local(hidden)
     """
 
-    _value: ValueT
+    __slots__ = ("__value",)
+
+    def __init__(self, value: ValueT) -> None:
+        self.__value = value
 
     def show_to_the_data_holder(self) -> ValueT:
         """Return the value, for a screen that only the data holder sees."""
-        return self._value
+        return self.__value
 
     def __repr__(self) -> str:
         return "Local(hidden)"
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a Local is neither pickled nor copied")

@@ -38,6 +38,7 @@ from privplan import checks
 _SEED = 20240604
 _LEAST_ROWS = 32  # a smaller step would tell of nothing but its fixed costs
 _GROWTH = 4
+_MOST_RECORDS = 256  # more go through in several passes of this size anyway
 _LEAST_SLOPE = 0.1  # below it, the device is so idle that a draw shows no cost
 _PART_OF_A_STEP = 1 / 6  # of the time given: several steps fit
 _FEWEST_TIMED = 3
@@ -73,8 +74,8 @@ def measure_speed(
 
     Each is a private step in everything but its records: sampled, clipped, noised and
     applied. Batches grow until the next would take more than a sixth of the time
-    given, or is larger than a physical batch; that is the warm-up. Then steps of that
-    size and of a quarter are timed in turn, which tells draws from steps.
+    given, or would be very large; that is the warm-up. Then steps of that size and of
+    a quarter are timed in turn, which tells draws from steps.
 
     Args:
         network: The planned network; a copy of it is trained.
@@ -110,12 +111,12 @@ def measure_speed(
         return now - start
 
     records, images = 1, _images(config, 1)
-    while records < performance.physical_batch_size:
+    while records < _MOST_RECORDS:
         took = min(step(records, images), step(records, images))
         enough = records * noise_multiplicity >= _LEAST_ROWS
         if enough and took > _PART_OF_A_STEP * seconds / _GROWTH:
             break
-        records = min(_GROWTH * records, performance.physical_batch_size)
+        records = min(_GROWTH * records, _MOST_RECORDS)
         images = _images(config, records)
     fewer = max(records // _GROWTH, 1)
     few = _images(config, fewer)

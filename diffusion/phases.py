@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffusion import checkpoint
+from diffusion import checkpoint, pacing
 from diffusion.blueprint import mechanism_of, performance_of
 from diffusion.data import PrivateImages, PublicImages
 from diffusion.denoisers import loss_of
@@ -128,6 +128,17 @@ def _private(run: Run, phase: PrivatePhase, learner: Learner) -> bool:
     mechanism = mechanism_of(phase, _beside(run, phase, prior))
     performance = performance_of(learner, run.options)
     loss = loss_of(run.plan, trained_at(run.plan, phase), prior)
+    with _discreet():
+        size = pacing.block(
+            run.folder,
+            phase.steps,
+            learner,
+            run.plan.data,
+            mechanism=mechanism,
+            loss=loss,
+            performance=performance,
+        )
+    run.guard.pace(phase, size)
     done = 0
     try:
         while run.guard.remaining(phase) > 0:
@@ -142,7 +153,7 @@ def _private(run: Run, phase: PrivatePhase, learner: Learner) -> bool:
                     spend=lambda: run.guard.spend(phase),
                 )
             done += 1
-            run.watcher.advance(phase, done=run.guard.counted(phase))
+            run.watcher.advance(phase, done=phase.steps - run.guard.remaining(phase))
             if not _go_on(run, phase):
                 return False
     finally:
@@ -240,8 +251,12 @@ def _discreet() -> Iterator[None]:
 
 
 def _go_on(run: Run, phase: PlanPhase) -> bool:
-    """Save when it is time; return whether to take another step."""
-    stop = run.watcher.should_stop()
+    """Save when it is time; return whether to take another step.
+
+    Steps that count already are carried out before the run stops: nothing is wasted,
+    and nothing has to be given back.
+    """
+    stop = run.watcher.should_stop() and run.guard.held(phase) == 0
     if stop or time.monotonic() - run.saved_at > run.options.checkpoint_seconds:
         save(run, phase.name)
     return not stop

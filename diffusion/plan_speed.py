@@ -42,7 +42,7 @@ def seconds_per_draw(plan: Plan, *, options: RunOptions | None = None) -> float:
             network,
             network.config,
             loss=loss_of(plan, whole(plan), _stand_in(plan)),
-            performance=performance_of(plan, phase, learner, options),
+            performance=performance_of(learner, options),
             noise_multiplicity=phase.noise_multiplicity,
         )
     return found.seconds_per_draw

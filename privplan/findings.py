@@ -67,6 +67,11 @@ class Verdict:
         return tuple(f.number for f in self.findings if f.outcome is Outcome.NOT_TAKEN)
 
     @property
+    def finished(self) -> bool:
+        """Whether the report says that every planned step has begun."""
+        return self.predicate is not None and self.predicate.realised.finished
+
+    @property
     def exit_code(self) -> ExitCode:
         """0 verified; 5 whole, but it makes no claim; 4 anything else."""
         failed = {f.number for f in self.findings if f.outcome is Outcome.FAILED}

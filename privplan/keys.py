@@ -71,6 +71,10 @@ class PublicKey:
         """The first 80 bits of the keyid in groups of four, to be read aloud."""
         return " ".join(self.keyid[start : start + 4] for start in range(0, 20, 4))
 
+    def pem(self) -> bytes:
+        """Return the key as other programs read it: SubjectPublicKeyInfo, PEM."""
+        return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
     @property
     def _key(self) -> Ed25519PublicKey:
         return Ed25519PublicKey.from_public_bytes(self.raw)

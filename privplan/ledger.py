@@ -10,7 +10,7 @@ nothing was released, and never the other way round.
     counted steps  <=  steps the plan allows               on all branches together
 
 Rolling back to an older checkpoint gives nothing back: what was released was released.
-Only the newest session may write; opening a run again fences the process that had it.
+One process has a run at a time, by a lock; where that is lost, the newest one fences.
 
 The ledger knows nothing of epsilon. It keeps *events*: a list of epsilons cannot be
 composed tightly afterwards, while events can be counted again by a better accountant.
@@ -136,8 +136,8 @@ class Ledger:
 
         Raises:
             ParameterError: A digest is malformed.
-            PolicyError: Plan, data or code are not those of the ledger, or others may
-                read the file.
+            PolicyError: Another process has it; plan, data or code are not those of
+                the ledger; others may read it.
             LedgerError: It is missing, locked, read-only, damaged or not a ledger.
             IntegrityError: Its chain is broken.
         """
@@ -254,24 +254,21 @@ class Ledger:
         self._session.append("abort", {"time": ledger_session.now()})
 
     def counted(self, phase: str) -> int:
-        """Return the steps of a phase that count: all that ever began.
-
-        Raises:
-            ParameterError: The ledger has no such phase.
-        """
+        """Return the steps of a phase that count: all that ever began."""
         check_phase(phase, self._session.tally.begun)
         return self._session.tally.begun[phase]
+
+    def left(self, phase: str) -> int:
+        """Return how many more steps of a phase may begin."""
+        check_phase(phase, self._session.tally.begun)
+        return self._session.tally.left(phase)
 
     def head(self) -> LedgerHead:
         """Return the last entry, for a checkpoint or report to remember."""
         return self._session.tally.head
 
     def hash_at(self, sequence: int) -> str | None:
-        """Return the hash of an entry, to compare with the head in a checkpoint.
-
-        Returns:
-            None if the ledger is not that long: it was rolled back.
-        """
+        """Return the hash of an entry; None if the ledger is shorter: rolled back."""
         return self._session.hash_at(sequence)
 
     @property
@@ -285,7 +282,7 @@ class Ledger:
         return str(self._session.tally.genesis["ledger_id"])
 
     def close(self) -> None:
-        """Bring everything into the one file and let go of it; twice is once."""
+        """Bring all into the one file and let go of it; twice is once."""
         self._session.close()
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from privplan import ledger_store
-from privplan.errors import IntegrityError, ParameterError
+from privplan.errors import IntegrityError, ParameterError, PolicyError
 from privplan.events import ComposedEvent, SelfComposedEvent
 from privplan.ledger_entries import (
     Allowance,
@@ -45,7 +45,8 @@ class LedgerContent:
         unsafe: What any session did that voids the claim; empty is good.
         begun: Steps that count, by phase.
         settled: Steps known to be done, by phase.
-        data_key: Keys the commitment to the data; never leaves the ledger's owner.
+        data_key: Keys the commitment to the data; never leaves the ledger's owner, so
+            it is empty in what was read from an export.
     """
 
     entries: tuple[LedgerEntry, ...] = field(repr=False)
@@ -134,11 +135,7 @@ def follow_all(store: Store, tally: Tally) -> tuple[LedgerEntry, ...]:
     """
     with closing(store.rows()) as rows:
         entries = tuple(tally.follow(*row) for row in rows)
-    if tally.sessions == 0:
-        raise IntegrityError(
-            "the ledger has no opening entry, so it cannot tell what it belongs to",
-            hint="restore the ledger from a copy whose head you know",
-        )
+    check_opened(tally)
     if key_digest(store.key()) != tally.genesis["key_digest"]:
         raise IntegrityError(
             "the key of the ledger is not the one its first entry names",
@@ -148,9 +145,23 @@ def follow_all(store: Store, tally: Tally) -> tuple[LedgerEntry, ...]:
     return entries
 
 
-def _load(store: Store) -> LedgerContent:
-    tally = Tally()
-    entries = follow_all(store, tally)
+def check_opened(tally: Tally) -> None:
+    """Require that a chain was followed at least to its first session.
+
+    Raises:
+        IntegrityError: It was cut before.
+    """
+    if tally.sessions == 0:
+        raise IntegrityError(
+            "the ledger has no opening entry, so it cannot tell what it belongs to",
+            hint="restore the ledger from a copy whose head you know",
+        )
+
+
+def content_of(
+    tally: Tally, entries: tuple[LedgerEntry, ...], data_key: bytes
+) -> LedgerContent:
+    """Put together what a chain said that was followed to its end."""
     return LedgerContent(
         entries=entries,
         head=tally.head,
@@ -163,8 +174,22 @@ def _load(store: Store) -> LedgerContent:
         unsafe=tally.unsafe,
         begun=tally.begun,
         settled=tally.settled,
-        data_key=store.key(),
+        data_key=data_key,
     )
+
+
+def _load(store: Store) -> LedgerContent:
+    tally = Tally()
+    entries = follow_all(store, tally)
+    return content_of(tally, entries, store.key())
+
+
+def _check_key(content: LedgerContent) -> None:
+    if not content.data_key:
+        raise PolicyError(
+            "an export of a ledger does not hold the key to its commitments",
+            hint="ask whoever keeps the ledger itself",
+        )
 
 
 def opens_data(content: LedgerContent, data_digest: str) -> bool:
@@ -176,7 +201,9 @@ def opens_data(content: LedgerContent, data_digest: str) -> bool:
 
     Raises:
         ParameterError: `data_digest` is not 64 hex digits.
+        PolicyError: This was read from an export.
     """
+    _check_key(content)
     stored = str(content.entries[0].body["data_commitment"])
     return hmac.compare_digest(commit(content.data_key, data_digest), stored)
 
@@ -194,10 +221,12 @@ def data_commitment(content: LedgerContent, nonce: bytes) -> str:
 
     Raises:
         ParameterError: The nonce is too short.
+        PolicyError: This was read from an export.
 
     Source:
         HMAC, RFC 2104, as a commitment that hides under a secret key.
     """
+    _check_key(content)
     if len(nonce) < _NONCE_BYTES:
         raise ParameterError(
             f"the nonce has {len(nonce)} bytes, but it must have at least 16",

@@ -16,6 +16,9 @@ nothing inside the file can tell; an earlier head kept elsewhere can.
     abort     a session gave up; what it began stays counted
     unsafe    something was done that voids the claim; it stays said for good
 
+An opening carries a random nonce, so that a ledger which was rolled back and taken up
+again can never grow the same entries anew.
+
 Intents carry no time: under Poisson sampling the time of a step shows the size of its
 batch, which is private.
 
@@ -50,7 +53,7 @@ _FIELDS: dict[str, dict[str, type]] = {
         "allowances": list,
         "time": str,
     },
-    "open": {"session": int, "code_digest": str, "time": str},
+    "open": {"session": int, "code_digest": str, "nonce": str, "time": str},
     "intent": {"session": int, "phase": str, "count": int},
     "settle": {"session": int, "phase": str, "count": int},
     "release": {

@@ -2,7 +2,8 @@
 
 Only the newest session may write. Before every entry a session follows whatever the
 file holds beyond what it knows. If another session has opened the run, this one is
-fenced off; if its own last entry is gone, somebody rolled the file back.
+fenced off; if its own last entry is gone, somebody rolled the file back. A lock keeps
+a second process from opening a run that is going on; fencing holds where it is lost.
 
 Edges: writes one SQLite file per run, through `ledger_store`.
 """
@@ -10,13 +11,13 @@ Edges: writes one SQLite file per run, through `ledger_store`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from privplan import canonical, ledger_store
+from privplan import canonical, ledger_lock, ledger_store
 from privplan.errors import IntegrityError, LedgerError, PolicyError
 from privplan.ledger_content import follow_all
 from privplan.ledger_entries import (
@@ -31,6 +32,7 @@ from privplan.ledger_entries import (
     key_digest,
     write_allowances,
 )
+from privplan.ledger_lock import RunLock
 from privplan.ledger_store import Row, Store
 from privplan.ledger_tally import Tally
 
@@ -67,10 +69,11 @@ class Session:
         tally: What the ledger adds up to, as far as this session knows.
     """
 
-    def __init__(self, store: Store, tally: Tally, number: int) -> None:
+    def __init__(self, store: Store, tally: Tally, number: int, lock: RunLock) -> None:
         self.tally = tally
         self._store = store
         self._number = number
+        self._lock = lock
         self._closed = False
 
     def append(
@@ -125,7 +128,10 @@ class Session:
         """Let go of the file; twice is once."""
         if not self._closed:
             self._closed = True
-            self._store.close()
+            try:
+                self._store.close()
+            finally:
+                self._lock.release()
 
     def _catch_up(self) -> None:
         head = self.tally.head
@@ -167,39 +173,55 @@ def begin(path: Path, bound: Binding, allowances: Sequence[Allowance]) -> Sessio
     }
     first = _seal(START, "genesis", genesis)
     head = LedgerHead(sequence=first[0], hash=first[3])
-    ledger_store.create(path, key, [first, _opening(head, 1, bound.code_digest)])
-    store, tally = Store.open(path), Tally()
-    try:
-        follow_all(store, tally)
-    except BaseException:
-        with suppress(LedgerError):
-            store.close()
-        raise
-    return Session(store, tally, number=1)
+    rows = [first, _opening(head, 1, bound.code_digest)]
+    with _locked(path) as lock:
+        ledger_store.create(path, key, rows)
+        with _opened(path) as (store, tally):
+            follow_all(store, tally)
+        return Session(store, tally, 1, lock)
 
 
 def take_up(path: Path, bound: Binding, *, allow_code_change: bool) -> Session:
     """Open a new session of a run, after its whole ledger was checked.
 
     Raises:
-        PolicyError: Plan, data or code are not those of the ledger, or others may
-            read the file.
+        PolicyError: Another process is writing to it; plan, data or code are not those
+            of the ledger; or others may read the file.
         LedgerError: It is missing, locked, read-only, damaged or not a ledger.
         IntegrityError: Its chain is broken.
     """
-    store, tally = Store.open(path), Tally()
-    try:
+    ledger_store.check(path)
+    with _locked(path) as lock, _opened(path) as (store, tally):
         with store.transaction():
             follow_all(store, tally)
             _check_bound(store, tally, bound, allow_code_change=allow_code_change)
             row = _opening(tally.head, tally.sessions + 1, bound.code_digest)
             store.append(row)
         tally.follow(*row)
+        return Session(store, tally, tally.sessions, lock)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[RunLock]:
+    """Hold the lock of a ledger, and keep it only if the block succeeds."""
+    lock = ledger_lock.take(path)
+    try:
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Store, Tally]]:
+    """Open a ledger, and keep it open only if the block succeeds."""
+    store = Store.open(path)
+    try:
+        yield store, Tally()
     except BaseException:
         with suppress(LedgerError):
             store.close()
         raise
-    return Session(store, tally, number=tally.sessions)
 
 
 def _check_bound(
@@ -230,6 +252,7 @@ def _opening(head: LedgerHead, session: int, code_digest: str) -> Row:
     fields: dict[str, canonical.Json] = {
         "session": session,
         "code_digest": code_digest,
+        "nonce": os.urandom(16).hex(),
         "time": now(),
     }
     return _seal(head, "open", fields)

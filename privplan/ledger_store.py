@@ -57,8 +57,7 @@ class Store:
             LedgerError: It is missing, locked, read-only, damaged or not a ledger.
             PolicyError: Others may read it, or it is on a network file system.
         """
-        ledger_sqlite.check_place(path.parent)
-        ledger_sqlite.check_file(path, owner_only=True)
+        check(path)
         with mapped(path):
             connection = ledger_sqlite.connect(path, "mode=rw")
             try:
@@ -152,6 +151,12 @@ class Store:
         finally:
             with mapped(self.path):
                 self._connection.close()
+
+
+def check(path: Path) -> None:
+    """Require what looks like a ledger, owned by the one who asks, on a local disk."""
+    ledger_sqlite.check_place(path.parent)
+    ledger_sqlite.check_file(path, owner_only=True)
 
 
 def create(path: Path, key: bytes, rows: Sequence[Row]) -> None:

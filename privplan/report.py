@@ -5,7 +5,8 @@
       predicate   claim, scope, plan, accounting, realised, ledger, limitations
 
 The whole plan is inside, so a stranger can recompute epsilon from the report alone.
-The claim is the cost of the *reserved* steps; what was spent so far stands beside it.
+The claim is the cost of the *reserved* steps; what was spent so far stands beside it,
+and of a run that is not finished the claim itself says so.
 If a hard rule fails the report is still written, and says `no-claim` and why.
 
 This room is pure: it turns a plan and a ledger that were read elsewhere into a
@@ -22,7 +23,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from privplan import accounting, canonical, opinions
+from privplan import accounting, opinions
 from privplan import report_words as words
 from privplan.ledger import LedgerContent, data_commitment
 from privplan.plan import Plan, PlanOpinion
@@ -75,18 +76,19 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         bracket.method, opinions.second_opinions(plan.event, delta=budget.target_delta)
     )
     reasons = _reasons(plan, ledger, bracket, others)
+    begun = realised(plan, ledger)
     return Predicate(
         schema_version="1",
         report_id=str(uuid.uuid4()),
         verdict="no-claim" if reasons else "dp-claim",
         reasons=reasons,
-        claim=_claim(plan, bracket),
+        claim=_claim(plan, bracket, begun),
         scope=_scope(plan),
         plan=plan,
         mechanism=_mechanism(plan, ledger),
         accounting=(own, *(opinion_part(opinion) for opinion in others)),
         assumptions=dict(words.ASSUMPTIONS),
-        realised=realised(plan, ledger),
+        realised=begun,
         ledger=_ledger(ledger),
         data=_commitment(ledger),
         code=Code(
@@ -155,14 +157,15 @@ def _reasons(
     return tuple(reasons)
 
 
-def _claim(plan: Plan, bracket: accounting.Bracket) -> Claim:
+def _claim(plan: Plan, bracket: accounting.Bracket, begun: Realised) -> Claim:
     budget = plan.budget
     return Claim(
-        statement=words.STATEMENT.format(
-            epsilon=canonical.text_up(bracket.upper, 4),
-            delta=canonical.decimal_text(budget.target_delta),
+        statement=words.statement(
+            epsilon=bracket.upper,
+            delta=budget.target_delta,
             adjacency=budget.adjacency.value,
             unit=budget.unit,
+            phases=[(p.phase, p.counted, p.planned) for p in begun.phases],
         ),
         definition="approximate-dp",
         epsilon=Epsilon(

@@ -11,6 +11,10 @@ differential privacy deployments registry.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from privplan import canonical
+
 EXCLUSIONS: dict[str, str] = {
     "hyperparameter-tuning": "Choosing settings by looking at results on these data.",
     "preprocessing": "Cropping, filtering or cleaning chosen by looking at the data.",
@@ -62,9 +66,54 @@ SEEDED = "AES-256-CTR under keys from a seed: predictable, so it protects nobody
 
 DENOMINATOR = "expected batch size, a constant of the plan; queries are sums"
 
-STATEMENT = (
+_STATEMENT = (
     "Training read the private records only through the events listed here; together "
     "they are ({epsilon}, {delta})-differentially private under {adjacency}, with one "
     "{unit} as the unit of privacy, for all iterates, the released weights and "
     "everything computed from them without the records."
 )
+_UNFINISHED = (
+    " The run is not finished: when this was written, {begun} had begun. The claim is "
+    "for the whole plan; no finished model stands behind it yet."
+)
+
+
+def statement(
+    *,
+    epsilon: float,
+    delta: float,
+    adjacency: str,
+    unit: str,
+    phases: Sequence[tuple[str, int, int]],
+) -> str:
+    """Return the one sentence that a report claims, and a second if it must.
+
+    Args:
+        epsilon: Upper end; printed rounded up.
+        delta: Of the claim.
+        adjacency: Of the claim.
+        unit: Of privacy.
+        phases: Name, steps that count and steps planned of each.
+
+    Example:
+        >>> said = statement(
+        ...     epsilon=1.0, delta=1e-5, adjacency="add-or-remove-one", unit="record",
+        ...     phases=[("synthetic", 9, 9), ("private", 7, 50)],
+        ... )
+        >>> "7 of 50 steps of phase 'private' had begun" in said
+        True
+    """
+    text = _STATEMENT.format(
+        epsilon=canonical.text_up(epsilon, 4),
+        delta=canonical.decimal_text(delta),
+        adjacency=adjacency,
+        unit=unit,
+    )
+    open_phases = [
+        f"{begun:,} of {planned:,} steps of phase '{name}'"
+        for name, begun, planned in phases
+        if begun != planned
+    ]
+    if not open_phases:
+        return text
+    return text + _UNFINISHED.format(begun=" and ".join(open_phases))

@@ -22,8 +22,6 @@ dsse), which names all of the rules above.
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,13 +29,33 @@ from typing import Any, Literal
 from pydantic import Field
 
 from privplan import canonical, checks
+from privplan.dsse import (
+    MAX_SIGNATURES,
+    PAYLOAD_TYPE,
+    Envelope,
+    check_type,
+    decode,
+    pae,
+    unpack,
+    write,
+)
 from privplan.errors import DocumentError, IntegrityError, PolicyError
 from privplan.fields import Digest, Document, Name, read_document
 from privplan.keys import PublicKey, SigningKey
 
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
+__all__ = [
+    "PAYLOAD_TYPE",
+    "STATEMENT_TYPE",
+    "Opened",
+    "add_signature",
+    "detached",
+    "open_envelope",
+    "pae",
+    "sign",
+    "statement",
+]
+
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-_MAX_SIGNATURES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +87,6 @@ class _Statement(Document):
     subject: tuple[_Subject, ...] = Field(strict=False)
     predicate_type: Name = Field(alias="predicateType")
     predicate: dict[str, Any]
-
-
-class _Signature(Document):
-    keyid: str = Field(default="", max_length=200)
-    sig: str = Field(max_length=200)
-
-
-class _Envelope(Document):
-    """Stricter than DSSE, which ignores unknown fields: unsigned text misleads."""
-
-    payload: str
-    payload_type: Name = Field(alias="payloadType")
-    signatures: list[_Signature] = Field(min_length=1, max_length=_MAX_SIGNATURES)
 
 
 def statement(
@@ -143,7 +148,7 @@ def sign(statement: dict[str, Any], key: SigningKey) -> bytes:
     """
     payload = canonical.canonical_bytes(statement)
     _parse(payload)
-    return _write(payload, [_signature(payload, key)])
+    return write(payload, [_signature(payload, key)])
 
 
 def add_signature(text: bytes, key: SigningKey) -> bytes:
@@ -156,22 +161,22 @@ def add_signature(text: bytes, key: SigningKey) -> bytes:
         DocumentError: This is not an envelope, or what it holds is not a statement.
         PolicyError: This key has signed it already, or it is full.
     """
-    envelope, payload = _unpack(text)
-    _check_type(envelope)
+    envelope, payload = unpack(text)
+    check_type(envelope)
     _parse(payload)
     message = pae(envelope.payload_type, payload)
-    if any(key.public.verify(_decode(s.sig), message) for s in envelope.signatures):
+    if any(key.public.verify(decode(s.sig), message) for s in envelope.signatures):
         raise PolicyError(
             f"key {key.public.fingerprint} has signed this envelope already",
             hint="sign with another key; one key counts once",
         )
-    if len(envelope.signatures) >= _MAX_SIGNATURES:
+    if len(envelope.signatures) >= MAX_SIGNATURES:
         raise PolicyError(
-            f"the envelope has {_MAX_SIGNATURES} signatures, and more are not read",
+            f"the envelope has {MAX_SIGNATURES} signatures, and more are not read",
             hint="sign a fresh envelope of the same statement",
         )
     old = [signature.model_dump() for signature in envelope.signatures]
-    return _write(payload, [*old, _signature(payload, key)])
+    return write(payload, [*old, _signature(payload, key)])
 
 
 def open_envelope(
@@ -191,40 +196,66 @@ def open_envelope(
         IntegrityError: Fewer than `threshold` trusted keys signed exactly these bytes.
     """
     checks.count(threshold=threshold)
-    envelope, payload = _unpack(text)
+    envelope, payload = unpack(text)
     message = pae(envelope.payload_type, payload)
-    signatures = [_decode(signature.sig) for signature in envelope.signatures]
+    signatures = [decode(signature.sig) for signature in envelope.signatures]
     signers = {
         key.keyid
         for key in trusted
         if any(key.verify(signature, message) for signature in signatures)
     }
     if len(signers) < threshold:
-        raise IntegrityError(
-            f"{len(signers)} of the {len({key.keyid for key in trusted})} trusted keys "
-            f"signed this envelope, but {threshold} must",
-            hint="check that you trust the signer's key and that no byte was changed",
-        )
-    _check_type(envelope)
+        raise _not_signed(envelope, trusted, signers, threshold)
+    check_type(envelope)
     return Opened(
         statement=_parse(payload), payload=payload, keyids=tuple(sorted(signers))
     )
 
 
-def pae(payload_type: str, payload: bytes) -> bytes:
-    r"""Return the bytes that a signature covers: type and payload, with lengths.
+def detached(text: bytes, key: PublicKey) -> tuple[bytes, bytes]:
+    """Return the signed bytes and a key's signature, for other programs to check.
 
-    Without the lengths, a byte could move from the type to the payload unnoticed.
+    Returns:
+        The pre-authentication encoding and the 64 bytes of the signature.
 
-    Source:
-        DSSE v1, protocol.md, "Signature Definition".
-
-    Example:
-        >>> pae("http://example.com/HelloWorld", b"hello world")
-        b'DSSEv1 29 http://example.com/HelloWorld 11 hello world'
+    Raises:
+        DocumentError: This is not an envelope.
+        IntegrityError: This key did not sign it.
     """
-    kind = payload_type.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    envelope, payload = unpack(text)
+    message = pae(envelope.payload_type, payload)
+    for signature in map(decode, (s.sig for s in envelope.signatures)):
+        if key.verify(signature, message):
+            return message, signature
+    raise _not_signed(envelope, [key], set(), 1)
+
+
+def _not_signed(
+    envelope: Envelope, trusted: Sequence[PublicKey], signers: set[str], threshold: int
+) -> IntegrityError:
+    """Say in plain words why signatures were not enough.
+
+    The key names in the envelope are hearsay: they choose the words, never the answer.
+    """
+    known = {key.keyid: key.fingerprint for key in trusted}
+    if len(known) != 1 or threshold != 1:
+        return IntegrityError(
+            f"{len(signers)} of the {len(known)} trusted keys signed this envelope, "
+            f"but {threshold} must",
+            hint="check that you trust the signer's key and that no byte was changed",
+        )
+    ((keyid, fingerprint),) = known.items()
+    if keyid in {signature.keyid for signature in envelope.signatures}:
+        return IntegrityError(
+            f"it names key {fingerprint}, but the signature is not that key's: "
+            "something was changed after it was signed",
+            hint="ask the one who signed for an unchanged copy",
+        )
+    return IntegrityError(
+        f"it was not signed by the key you trust, {fingerprint}",
+        hint="give --key with the public key of whoever should have signed, and "
+        "compare its fingerprint with one you got from them",
+    )
 
 
 def _signature(payload: bytes, key: SigningKey) -> dict[str, str]:
@@ -233,35 +264,6 @@ def _signature(payload: bytes, key: SigningKey) -> dict[str, str]:
         "keyid": key.public.keyid,
         "sig": base64.b64encode(signature).decode("ascii"),
     }
-
-
-def _write(payload: bytes, signatures: list[dict[str, str]]) -> bytes:
-    envelope = {
-        "payload": base64.b64encode(payload).decode("ascii"),
-        "payloadType": PAYLOAD_TYPE,
-        "signatures": signatures,
-    }
-    text = (json.dumps(envelope, indent=2) + "\n").encode()
-    if len(text) > canonical.MAX_DOCUMENT_BYTES:
-        raise DocumentError(
-            f"the signed statement would have {len(text):,} bytes, more than "
-            f"{canonical.MAX_DOCUMENT_BYTES:,}",
-            hint="put large content into a file of its own and sign its digest",
-        )
-    return text
-
-
-def _unpack(text: bytes) -> tuple[_Envelope, bytes]:
-    envelope = read_document(_Envelope, text, what="signed envelope")
-    return envelope, _decode(envelope.payload)
-
-
-def _check_type(envelope: _Envelope) -> None:
-    if envelope.payload_type != PAYLOAD_TYPE:
-        raise DocumentError(
-            f"the envelope holds a {envelope.payload_type[:80]!r}, not a statement",
-            hint=f"privplan reads envelopes of type {PAYLOAD_TYPE}",
-        )
 
 
 def _parse(payload: bytes) -> dict[str, Any]:
@@ -274,14 +276,3 @@ def _parse(payload: bytes) -> dict[str, Any]:
             hint="give every file of a statement a name of its own",
         )
     return canonical.read_json(payload, what="statement")
-
-
-def _decode(text: str) -> bytes:
-    try:
-        standard = text.replace("-", "+").replace("_", "/")
-        return binascii.a2b_base64(standard.encode("ascii"), strict_mode=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise DocumentError(
-            f"a field of the signed envelope is not base64 ({error})",
-            hint="give an envelope written by privplan, unchanged",
-        ) from error

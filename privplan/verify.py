@@ -10,7 +10,8 @@
     V8  second      other accountants, run anew, agree
         opinion
     V9  exclusions  all eleven are there
-    V10 verdict     the report makes a claim, and nothing above forbids it
+    V10 verdict     the report makes a claim, nothing above forbids it, and its sentence
+                    is what its numbers say
 
 A step that lacks a file is "not taken" and says so. A report passes if no step failed
 and every step that needs nothing but the report was taken; no steps, no pass.
@@ -26,7 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from privplan import accounting, canonical, ledger, opinions, signing
+from privplan import accounting, canonical, ledger, ledger_export, opinions, signing
 from privplan import plan as plans
 from privplan import report_words as words
 from privplan.errors import IntegrityError, PrivplanError
@@ -153,7 +154,7 @@ def _artefacts(case: _Case) -> str:
 def _ledger(case: _Case) -> str:
     if not case.ledger_path.exists():
         raise _NotTakenError(f"no ledger at {case.ledger_path.name}")
-    content, part = ledger.read(case.ledger_path), case.report().ledger
+    content, part = ledger_export.read(case.ledger_path), case.report().ledger
     if content.plan_digest != case.report().plan.digest:
         raise _wrong("the ledger belongs to another plan")
     if content.hash_at(part.head_sequence) != part.head_hash:
@@ -161,13 +162,16 @@ def _ledger(case: _Case) -> str:
             f"entry {part.head_sequence} of the ledger is not the one the report saw: "
             "the ledger was rewritten, shortened or exchanged"
         )
-    data = case.report().data
-    if ledger.data_commitment(content, bytes.fromhex(data.nonce)) != data.value:
+    data, opened = case.report().data, bool(content.data_key)
+    if opened and (
+        ledger.data_commitment(content, bytes.fromhex(data.nonce)) != data.value
+    ):
         raise _wrong("the report commits to other data than the ledger")
     case.content = content
     return (
         f"{len(content.entries)} entries, chain whole; the report saw it up to entry "
         f"{part.head_sequence}, {part.head_hash[:16]}"
+        + ("" if opened else "; an export, so the commitment to the data is not opened")
     )
 
 
@@ -181,6 +185,10 @@ def _steps(case: _Case) -> str:
     planned = {phase.name: phase.steps for phase in said.plan.phases}
     if planned != {part.phase: part.planned for part in said.realised.phases}:
         raise _wrong("the report's phases are not those of its plan")
+    if said.realised.finished != all(
+        part.counted == part.planned for part in said.realised.phases
+    ):
+        raise _wrong("the report's steps do not fit what it says of the run's end")
     if case.content is None:
         raise _NotTakenError("the ledger was not available to count again")
     for part in said.realised.phases:
@@ -253,7 +261,16 @@ def _verdict(case: _Case) -> str:
         raise _wrong(f"the report makes no claim: {'; '.join(said.reasons)[:200]}")
     if case.content is not None and case.content.unsafe:
         raise _wrong("the ledger says the noise was drawn from a seed")
-    return said.claim.statement
+    sentence = words.statement(
+        epsilon=said.claim.epsilon.upper,
+        delta=said.claim.delta,
+        adjacency=said.claim.adjacency.value,
+        unit=said.claim.unit,
+        phases=[(p.phase, p.counted, p.planned) for p in said.realised.phases],
+    )
+    if said.claim.statement != sentence:
+        raise _wrong("the sentence of the claim is not what its numbers say")
+    return sentence
 
 
 def _wrong(problem: str) -> IntegrityError:

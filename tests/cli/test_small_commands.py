@@ -114,7 +114,8 @@ def test_no_command_shows_the_help(cli):
 @pytest.mark.parametrize(
     "command",
     ["", "plan", "train", "sample", "evaluate", "report", "verify", "epsilon",
-     "calibrate", "demo", "keys new", "ledger show"],
+     "calibrate", "demo", "keys new", "ledger show", "ledger verify",
+     "ledger export", "ledger anchor", "report write", "report explain"],
 )  # fmt: skip
 def test_every_command_has_help_that_names_its_exit_codes(command, cli):
     code, out, _ = cli(*command.split(), "--help")

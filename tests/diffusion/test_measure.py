@@ -11,6 +11,7 @@ from diffusion.measure import measure_speed
 from diffusion.network import NetworkConfig, build
 from diffusion.noise_levels import LogNormal
 from diffusion.per_example import engine
+from diffusion.physical_batch import PhysicalBatch
 from diffusion.precond import Edm
 from diffusion.trainer import LossSettings, Performance
 from privplan.errors import ParameterError
@@ -36,7 +37,7 @@ LOSS = LossSettings(
 def performance(network, physical=32):
     return Performance(
         engine=engine("auto", network),
-        physical_batch_size=physical,
+        physical_batch=PhysicalBatch(physical),
         device=torch.device("cpu"),
     )
 

@@ -208,7 +208,13 @@ def test_a_chain_that_is_whole_but_says_what_no_ledger_says_is_refused(path, row
     "body",
     [
         {"kind": "abort", "session": 1, "time": "2024-01-01T00:00:00+00:00"},
-        {"kind": "open", "session": 2, "code_digest": "c" * 64, "time": "now"},
+        {
+            "kind": "open",
+            "session": 2,
+            "code_digest": "c" * 64,
+            "nonce": "n",
+            "time": "now",
+        },
     ],
 )
 def test_steps_of_a_session_that_gave_up_or_was_fenced_are_refused(path, body):

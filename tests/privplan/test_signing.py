@@ -165,7 +165,7 @@ def test_an_unknown_type_is_refused_even_when_well_signed(said, keys):
 
 def test_only_trusted_keys_count(text, keys):
     """Anyone can make a key and sign with it."""
-    with pytest.raises(IntegrityError, match="0 of the 1 trusted"):
+    with pytest.raises(IntegrityError, match="not signed by the key you trust"):
         signing.open_envelope(text, trusted=[keys["stranger"].public])
     with pytest.raises(IntegrityError, match="0 of the 0 trusted"):
         signing.open_envelope(text, trusted=[])
@@ -184,8 +184,19 @@ def test_the_keyid_in_an_envelope_decides_nothing(text, keys):
     spoofed = change(
         text, signatures=[signature | {"keyid": keys["stranger"].public.keyid}]
     )
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match="the signature is not that key's"):
         signing.open_envelope(spoofed, trusted=[keys["stranger"].public])
+
+
+def test_a_detached_signature_is_what_other_programs_need(text, keys):
+    """The bytes handed out must be those that were signed, and by that key."""
+    trainer = keys["trainer"].public
+    message, signature = signing.detached(text, trainer)
+    assert trainer.verify(signature, message)
+    opened = signing.open_envelope(text, trusted=[trainer])
+    assert message == signing.pae(signing.PAYLOAD_TYPE, opened.payload)
+    with pytest.raises(IntegrityError, match="not signed by the key"):
+        signing.detached(text, keys["stranger"].public)
 
 
 def test_a_threshold_counts_keys_and_not_signatures(text, keys):

@@ -231,9 +231,19 @@ def other_data(predicate):
     predicate["data"]["value"] = "0" * 64
 
 
+def bolder_sentence(predicate):
+    predicate["claim"]["statement"] = "Nothing whatever can leak."
+
+
+def finished_sooner(predicate):
+    predicate["realised"]["finished"] = False
+
+
 @pytest.mark.parametrize(
     ("lie", "steps"),
     [
+        (bolder_sentence, {"V10"}),
+        (finished_sooner, {"V6"}),
         (lower_epsilon, {"V7"}),
         (higher_target, {"V7"}),
         (smaller_delta, {"V7"}),
@@ -332,6 +342,7 @@ def test_a_report_about_an_unfinished_run_says_so(run, tmp_path):
     assert not found.realised.finished
     assert found.realised.spent_epsilon_upper < found.claim.epsilon.upper
     assert found.verdict == "dp-claim"
+    assert "7 of 50 steps of phase 'private' had begun" in found.claim.statement
 
 
 def test_a_seeded_run_makes_no_claim_and_does_not_call_itself_unseeded(run, tmp_path):
