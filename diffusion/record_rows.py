@@ -1,17 +1,15 @@
-"""The rows of a private step: what is drawn for a record depends on its place alone.
+"""The rows of a private step: what is drawn for a record belongs to that record.
 
-Each place in the logical batch has its own seed, drawn for the whole batch before the
-first record is looked at, and everything that is drawn for the record in that place,
-noise levels, noise, a dropped label, flips and shifts, comes from that seed:
+Each record of the data set has a seed of its own in every step, whether it is chosen
+or not, and everything that is drawn for it, noise levels, noise, a dropped label,
+flips and shifts, comes from that seed:
 
-    step  ──one stream──>  seed of place 0, 1, 2, ...     whole batch, in order
-    place b  ──its seed──>  dropped?  K sigmas  K noises  K flips and shifts
+    step      ──one stream──>  seed of record 0, 1, 2, ... n - 1
+    record i  ──its seed──>    dropped?  K sigmas  K noises  K flips and shifts
 
 So cutting the batch into physical batches of another size changes nothing but float
-rounding, and memory does not depend on how many records were chosen.
-
-Privacy does not rest on these draws: they choose which function of a record is clipped,
-and the clip bounds it whatever they are.
+rounding, memory does not depend on how many records were chosen, and taking one record
+out of the data leaves what is drawn for every other one as it was.
 """
 
 from collections.abc import Sequence
@@ -62,19 +60,24 @@ class Showing:
             )
 
 
-def place_seeds(stream: SecureStream, places: int) -> list[int]:
-    """Draw one 63-bit seed for each place in a logical batch.
+def record_seeds(
+    stream: SecureStream, chosen: Int64[Tensor, " batch"], *, records: int
+) -> list[int]:
+    """Draw one 63-bit seed for each record, and return those of the chosen ones.
 
     Args:
         stream: Fresh randomness of this step.
-        places: How many records were chosen; private, may be 0.
+        chosen: Which records are in the batch; private, may be empty.
+        records: How many there are in all.
 
     Example:
         >>> from diffusion.randomness import RandomSource
-        >>> len(place_seeds(RandomSource().stream(), 3))
-        3
+        >>> stream = RandomSource().stream()
+        >>> len(record_seeds(stream, torch.tensor([1, 4]), records=5))
+        2
     """
-    return [int(word) >> 1 for word in stream.words(places)]
+    words = stream.words(records)
+    return [int(words[index]) >> 1 for index in chosen.tolist()]
 
 
 def rows_at(
@@ -84,12 +87,12 @@ def rows_at(
     seeds: Sequence[int],
     showing: Showing,
 ) -> Rows:
-    """Draw the rows of some records from the seeds of their places.
+    """Draw the rows of some records from their seeds.
 
     Args:
         images: Clean images in [-1, 1], on the CPU; at least one.
         labels: Their classes.
-        seeds: One for each record, from `place_seeds`.
+        seeds: One for each record, from `record_seeds`.
         showing: How they are shown.
 
     Returns:

@@ -30,7 +30,7 @@ from diffusion.per_example import Clipping, accumulate
 from diffusion.poisson import poisson_batch
 from diffusion.privatize import noisy_sum
 from diffusion.randomness import RandomSource, SecureStream
-from diffusion.record_rows import Showing, place_seeds, rows_at
+from diffusion.record_rows import Showing, record_seeds, rows_at
 from diffusion.step_parts import Learner, LossSettings, Mechanism, Performance
 
 __all__ = [
@@ -76,7 +76,7 @@ def private_step(
         learner,
         images,
         chosen,
-        seeds=place_seeds(random.stream(), len(chosen)),
+        seeds=record_seeds(random.stream(), chosen, records=len(images.labels)),
         loss=loss,
         showing=loss.showing(mechanism.noise_multiplicity),
         performance=performance,

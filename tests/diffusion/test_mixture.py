@@ -41,7 +41,7 @@ class Bench:
         *_, self.phase = plan.phases
         self.seen = {}
         monkeypatch.setattr(trainer, "noisy_sum", self._keep)
-        monkeypatch.setattr(trainer, "draw_rows", rows_of_each_record)
+        monkeypatch.setattr(trainer, "rows_at", rows_of_each_record)
 
     def _keep(self, total, **_):
         total = [t.detach() for t in total]
@@ -73,15 +73,16 @@ class Bench:
             images,
             mechanism=dataclasses.replace(mechanism, sample_rate=rate),
             loss=loss,
-            performance=performance_of(self.plan, self.phase, learner, RunOptions()),
+            performance=performance_of(learner, RunOptions()),
             random=RandomSource(unsafe_seed=1),
             spend=lambda: None,
         )
         return self.seen["sum"], self.seen["gradient"]
 
 
-def rows_of_each_record(images, labels, *, noise_multiplicity, **_):
+def rows_of_each_record(images, labels, *, showing, **_):
     """Draw noise that depends on the record alone, so that neighbours share it."""
+    noise_multiplicity = showing.noise_multiplicity
     noise = torch.stack(
         [
             torch.randn(

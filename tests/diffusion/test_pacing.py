@@ -78,9 +78,7 @@ def timing(small_plan):
         "loss": denoisers.loss_of(
             small_plan, parts.trained_at(small_plan, phase), None
         ),
-        "performance": blueprint.performance_of(
-            small_plan, phase, learner, RunOptions()
-        ),
+        "performance": blueprint.performance_of(learner, RunOptions()),
     }
 
 

@@ -1,4 +1,4 @@
-"""What is drawn for a record follows from its place in the batch, nothing else."""
+"""What is drawn for a record follows from its seed, nothing else."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from diffusion.augmentation import Augmentation
 from diffusion.noise_levels import LogNormal
 from diffusion.randomness import RandomSource
-from diffusion.record_rows import Showing, place_seeds, rows_at
+from diffusion.record_rows import Showing, record_seeds, rows_at
 from privplan.errors import ParameterError
 
 RECORDS, DRAWS = 5, 3
@@ -20,6 +20,10 @@ def showing(**changes):
         "null_label": 10,
     }
     return Showing(**(settings | changes))
+
+
+def every_seed(random, records):
+    return record_seeds(random.stream(), torch.arange(records), records=records)
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def labels():
 )
 def test_a_record_alone_is_shown_as_in_the_whole_batch(pictures, labels, augmentation):
     """Else the size of a physical batch would change what a step releases."""
-    seeds = place_seeds(RandomSource().stream(), RECORDS)
+    seeds = every_seed(RandomSource(), RECORDS)
     shown = showing(augmentation=augmentation)
     whole = rows_at(pictures, labels, seeds=seeds, showing=shown)
     for b in range(RECORDS):
@@ -48,9 +52,9 @@ def test_a_record_alone_is_shown_as_in_the_whole_batch(pictures, labels, augment
             assert torch.equal(part, rest[b::RECORDS])
 
 
-def test_no_two_places_and_no_two_draws_share_noise(pictures, labels):
+def test_no_two_records_and_no_two_draws_share_noise(pictures, labels):
     """Shared noise would average out nothing, and the K draws would be one."""
-    seeds = place_seeds(RandomSource().stream(), RECORDS)
+    seeds = every_seed(RandomSource(), RECORDS)
     clean, noisy, sigma, _ = rows_at(pictures, labels, seeds=seeds, showing=showing())
     noise = (noisy - clean) / sigma[:, None, None, None]
     values = noise[:, 0, 0, 0]
@@ -62,7 +66,7 @@ def test_the_noise_is_standard_normal_and_sigma_follows_its_law():
     law = LogNormal(intervals=((0.1, 1.0),))
     pictures, labels = torch.zeros(1000, 1, 1, 1), torch.zeros(1000, dtype=torch.int64)
     shown = showing(noise_multiplicity=4, law=law)
-    seeds = place_seeds(RandomSource(unsafe_seed=1).stream(), 1000)
+    seeds = every_seed(RandomSource(unsafe_seed=1), 1000)
     _, noisy, sigma, label = rows_at(pictures, labels, seeds=seeds, showing=shown)
     noise = noisy.flatten() / sigma
     assert noise.mean().item() == pytest.approx(0.0, abs=0.08)
@@ -70,6 +74,18 @@ def test_the_noise_is_standard_normal_and_sigma_follows_its_law():
     place = law.cdf(sigma.double())
     assert place.mean().item() == pytest.approx(0.5, abs=0.03)
     assert (label == 10).double().mean().item() == pytest.approx(0.3, abs=0.08)
+
+
+def test_who_else_is_chosen_changes_no_seed():
+    """Else a record would move what is drawn for the others, and so their gradients."""
+    chosen = torch.tensor([1, 4, 7])
+    fewer = torch.tensor([1, 7])
+    source = RandomSource(unsafe_seed=2)
+    again = RandomSource(unsafe_seed=2)
+    first = record_seeds(source.stream(), chosen, records=9)
+    assert record_seeds(again.stream(), fewer, records=9) == [first[0], first[2]]
+    none = torch.tensor([], dtype=torch.int64)
+    assert record_seeds(RandomSource().stream(), none, records=9) == []
 
 
 def test_a_label_is_dropped_in_every_draw_or_in_none(pictures, labels):
