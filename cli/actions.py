@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli import render, second_opinions
 from cli.live import Interrupt, LiveView
 from privplan import canonical, files, keys, ledger, report, signing, verify
 from privplan.code_identity import source_digest
@@ -19,7 +20,7 @@ from privplan.errors import DataError, DocumentError, ExitCode, ParameterError
 from privplan.findings import Verdict
 from privplan.keys import SigningKey
 from privplan.plan import Plan
-from privplan.planner import DIGITS, DeclaredData
+from privplan.planner import DIGITS, DeclaredData, PublicData
 from privplan.report_schema import PREDICATE_TYPE, Surroundings, Utility
 from privplan.version import __version__
 
@@ -34,6 +35,7 @@ PUBLIC_KEY_NAME = "trainer.pub"
 EVALUATION_NAME = "evaluation.json"
 _ARTEFACTS = (
     "plan.json",
+    "answers.json",
     "checkpoint/model.safetensors",
     "checkpoint/state.safetensors",
     "samples/samples.npz",
@@ -79,6 +81,23 @@ def declared_data(
     return DeclaredData(**asdict(shape))
 
 
+def declared_public(public: str | None) -> PublicData | None:
+    """Turn `--public` into what a plan says of public images; reads them whole.
+
+    Raises:
+        DataError: They cannot be read.
+    """
+    if public is None:
+        return None
+    from diffusion.data import load_public, public_digest  # noqa: PLC0415
+
+    return PublicData(
+        name=Path(public).name,
+        digest=public_digest(load_public(public)),
+        declared_by="whoever made this plan",
+    )
+
+
 def run_training(
     plan: Plan,
     data: str,
@@ -87,20 +106,32 @@ def run_training(
     resume: bool,
     options: RunOptions,
     image_size: int | None = None,
+    public: str | None = None,
 ) -> bool:
     """Carry out a plan; return whether it finished.
+
+    A plan that holds no second opinions is shown to the other accountants first.
 
     Raises:
         PrivplanError: Refused, or not possible.
     """
-    from diffusion.data import load_private  # noqa: PLC0415
+    from diffusion.data import load_private, load_public  # noqa: PLC0415
     from diffusion.run import train  # noqa: PLC0415
 
     images = load_private(data, image_size=image_size, classes=plan.data.classes)
+    said = None if resume else second_opinions.ask(plan)
+    if said is not None:
+        render.talk(said)
     interrupt = Interrupt()
     with LiveView(plan, interrupt).shown() as view:
         return train(
-            plan, images, folder, resume=resume, options=options, watcher=view
+            plan,
+            images,
+            folder,
+            public=None if public is None else load_public(public),
+            resume=resume,
+            options=options,
+            watcher=view,
         ).finished
 
 

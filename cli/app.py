@@ -7,23 +7,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import actions, demonstration, folders, keyring, render
+from cli import actions, demonstration, folders, keyring, plan_command, render
 from cli.options import (
     AsJson,
-    Classes,
     Data,
-    Delta,
     Eps,
     ImageSize,
+    PublicData,
     RunFolder,
     SampleRate,
     Steps,
 )
-from privplan import accounting, calibration, checks, events, keys, ledger, summary
-from privplan import plan as plans
+from privplan import accounting, calibration, checks, events, keys, ledger
 from privplan.budget import PrivacyBudget
 from privplan.keys import Role
-from privplan.planner import PlanRequest, make_plan
 
 app = typer.Typer(
     name="privplan",
@@ -36,64 +33,9 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(no_args_is_help=True, help="Signing keys.")
 ledger_app = typer.Typer(no_args_is_help=True, help="The record of what was spent.")
+app.command()(plan_command.plan)
 app.add_typer(keys_app, name="keys")
 app.add_typer(ledger_app, name="ledger")
-
-
-@app.command()
-def plan(
-    eps: Eps,
-    *,
-    delta: Delta = None,
-    records: Annotated[
-        int | None, typer.Option("--n", help="Number of records; becomes public.")
-    ] = None,
-    data: Data = None,
-    stages: Annotated[
-        str | None,
-        typer.Option(
-            "--stages",
-            help="Alone: coarse and cleaning synthetic, context private. Or "
-            "NAME=SOURCE[@SIGMA],... Left away: every stage private.",
-        ),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Private steps.")] = None,
-    sample_rate: Annotated[
-        float | None, typer.Option(help="Probability of a record per step.")
-    ] = None,
-    noise_multiplicity: Annotated[
-        int | None, typer.Option(help="Noise draws per record and step.")
-    ] = None,
-    synthetic_steps: Annotated[
-        int | None, typer.Option(help="Steps on synthetic images.")
-    ] = None,
-    image_size: ImageSize = None,
-    classes: Classes = None,
-    out: Annotated[Path, typer.Option(help="Where the plan goes.")] = Path("plan.json"),
-    as_json: AsJson = False,
-) -> None:
-    """Plan what a budget buys; touches no private record.
-
-    Exit code: 0 planned, 2 a number or stage is not allowed, 3 no plan fits the budget.
-    """
-    made = make_plan(
-        PlanRequest(
-            target_epsilon=eps,
-            target_delta=delta,
-            data=actions.declared_data(data, records, image_size, classes),
-            stages=stages,
-            steps=steps,
-            sample_rate=sample_rate,
-            noise_multiplicity=noise_multiplicity,
-            synthetic_steps=synthetic_steps,
-        )
-    )
-    plans.write(made, out)
-    if as_json:
-        render.print_json(summary.as_json(made) | {"path": str(out)})
-        return
-    render.plan(made)
-    render.talk(f"No record was touched. Saved {out}. Next: privplan train {out}")
 
 
 @app.command()
@@ -104,6 +46,7 @@ def train(
     *,
     data: Data = None,
     image_size: ImageSize = None,
+    public: PublicData = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<plan>.")
     ] = None,
@@ -144,8 +87,11 @@ def train(
         resume=resume,
         options=options,
         image_size=image_size,
+        public=public,
     )
-    render.training(made, folder, data, finished=finished, as_json=as_json)
+    options_again = {"--data": data, "--public": public}
+    named = "".join(f" {k} {v}" for k, v in options_again.items() if v is not None)
+    render.training(made, folder, named, finished=finished, as_json=as_json)
     raise typer.Exit(0 if finished else 1)
 
 

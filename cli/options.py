@@ -19,6 +19,10 @@ Data = Annotated[
         help="'digits', an idx folder, an .npz, or a folder of images.",
     ),
 ]
+PublicData = Annotated[
+    str | None,
+    typer.Option("--public", help="Images declared public, in any form of --data."),
+]
 ImageSize = Annotated[
     int | None, typer.Option("--image-size", help="Resize images to this side.")
 ]

@@ -1,21 +1,40 @@
-"""A plan as a person reads it: what each stage costs, the step, the accountants.
+"""A plan as a person reads it: stages, phases, the total, who checked it.
 
 Epsilon is rounded up and what remains is rounded down, everywhere.
 """
 
 from __future__ import annotations
 
-from rich.table import Table
+import math
 
+from rich.console import Console
+
+from cli.columns import Column, print_fitted
 from cli.paper import console, table
+from privplan import events, plan_size
 from privplan.canonical import text_down, text_up
 from privplan.plan import Plan
-from privplan.summary import stage_costs
+from privplan.summary import PhaseCost, phase_costs, stage_costs
+
+_BAR = 30
 
 
 def plan(shown: Plan) -> None:
     """Print a plan."""
     out = console()
+    _head(out, shown)
+    _stages(out, shown)
+    costs = phase_costs(
+        shown,
+        trained_parameters=plan_size.trained_parameters(shown.data, shown.training),
+    )
+    _phases(out, costs)
+    _total(out, shown, costs)
+    _private_step(out, shown)
+    _accountants(out, shown)
+
+
+def _head(out: Console, shown: Plan) -> None:
     budget, data = shown.budget, shown.data
     out.print(
         f"Plan {shown.digest[:12]}  epsilon {budget.target_epsilon:g}, "
@@ -25,45 +44,88 @@ def plan(shown: Plan) -> None:
         f"Data  n = {data.records:,} (public by declaration), {data.channels} x "
         f"{data.height} x {data.width}, {data.classes} classes",
     )
-    out.print(_stages(shown))
-    out.print(_steps(shown))
-    out.print(_accountants(shown))
 
 
-def _stages(shown: Plan) -> Table:
-    rows, seen = [], set()
-    for cost in stage_costs(shown):
-        cell = text_up(cost.epsilon, 4) if cost.reads_private_records else "0"
-        if cost.reads_private_records and cost.phase in seen:
-            cell = "same steps"
-        seen.add(cost.phase)
-        rows.append(
-            [
-                cost.name.value,
-                f"{cost.sigma_min:g} - {cost.sigma_max:g}",
-                cost.source.value,
-                "read" if cost.reads_private_records else "none",
-                f"{cost.steps:,}",
-                cell,
-            ]
-        )
-    rows.append(
-        ["whole plan", "", "", "", "", text_up(shown.accounting.epsilon_upper, 4)]
-    )
-    return table(
+def _stages(out: Console, shown: Plan) -> None:
+    columns = [
+        Column(title="stage"),
+        Column(title="sigma", side="right"),
+        Column(title="learns from"),
+        Column(title="records"),
+        Column(title="phase"),
+    ]
+    rows = [
         [
-            ("stage", "left"),
-            ("sigma", "right"),
-            ("source", "left"),
-            ("records", "left"),
-            ("steps", "right"),
-            ("epsilon", "right"),
-        ],
-        rows,
+            cost.name.value,
+            f"{cost.sigma_min:g} - {cost.sigma_max:g}",
+            cost.source.value,
+            "read" if cost.reads_private_records else "none",
+            cost.phase,
+        ]
+        for cost in stage_costs(shown)
+    ]
+    print_fitted(out, columns, rows)
+
+
+def _phases(out: Console, costs: tuple[PhaseCost, ...]) -> None:
+    columns = [
+        Column(title="phase"),
+        Column(title="does", rank=4, folds=True),
+        Column(title="rate", side="right", rank=2),
+        Column(title="steps", side="right"),
+        Column(title="noise", side="right"),
+        Column(title="eps alone", side="right"),
+        Column(title="so far", side="right", rank=1),
+        Column(title="back*", side="right"),
+        Column(title="noise/signal", side="right", rank=3),
+    ]
+    print_fitted(out, columns, [_phase_row(cost) for cost in costs])
+    out.print("* epsilon given back if only this phase were dropped")
+
+
+def _phase_row(cost: PhaseCost) -> list[str]:
+    rate, noise = _mechanism(cost.event)
+    ratio = cost.noise_to_signal
+    reads = cost.reads_private_records
+    return [
+        cost.name,
+        cost.what,
+        rate,
+        f"{cost.steps:,}",
+        noise,
+        text_up(cost.alone, 4) if reads else "0",
+        text_up(cost.so_far, 4) if cost.so_far > 0 else "0",
+        text_down(cost.given_back, 4) if reads else "0",
+        "-" if ratio is None else f"{ratio:.3g}",
+    ]
+
+
+def _mechanism(event: events.Event) -> tuple[str, str]:
+    match event:
+        case events.PoissonSampledGaussianEvent():
+            return f"{event.sample_rate:g}", f"{event.noise_multiplier:g}"
+        case events.GaussianEvent():
+            return "1", f"{event.noise_multiplier:g}"
+        case _:
+            return "-", "-"
+
+
+def _total(out: Console, shown: Plan, costs: tuple[PhaseCost, ...]) -> None:
+    upper, target = shown.accounting.epsilon_upper, shown.budget.target_epsilon
+    full = min(math.ceil(_BAR * upper / target), _BAR)
+    out.print(
+        f"whole plan  epsilon {text_up(upper, 4)} of {target:g}  "
+        f"{'█' * full}{'░' * (_BAR - full)}",
     )
+    charged = [cost.alone for cost in costs if cost.reads_private_records]
+    if len(charged) > 1:
+        out.print(
+            f"  one by one they would sum to {text_up(sum(charged), 4)}; composed "
+            f"jointly they cost {text_up(upper, 4)}"
+        )
 
 
-def _steps(shown: Plan) -> Table:
+def _private_step(out: Console, shown: Plan) -> None:
     rows = []
     for phase in shown.private_phases:
         step = phase.mechanism
@@ -75,12 +137,12 @@ def _steps(shown: Plan) -> Table:
             ["noise draws per record", str(phase.noise_multiplicity)],
             ["clipping norm", f"{phase.max_grad_norm:g}"],
         ]
-    rows.append(["delta", f"{shown.budget.target_delta:g}"])
-    rows.append(["adjacency", shown.budget.adjacency.value])
-    return table([("private step", "left"), ("", "right")], rows)
+    rows.append(["parameterisation", shown.training.parameterisation])
+    rows.append(["sharing", shown.training.sharing.value])
+    out.print(table([("private step", "left"), ("", "right")], rows))
 
 
-def _accountants(shown: Plan) -> Table:
+def _accountants(out: Console, shown: Plan) -> None:
     found = shown.accounting
     rows = [
         [
@@ -97,6 +159,10 @@ def _accountants(shown: Plan) -> Table:
             for other in found.second_opinions
         ),
     ]
-    return table(
-        [("accountant", "left"), ("epsilon from", "right"), ("to", "right")], rows
-    )
+    columns = [("accountant", "left"), ("epsilon from", "right"), ("to", "right")]
+    out.print(table(columns, rows))
+    out.print("Exact for the plan as committed; later runs need budget of their own.")
+    if not found.second_opinions and found.epsilon_upper > 0:
+        out.print(
+            "No second opinion yet: --verify asks now, train asks before it runs."
+        )

@@ -37,10 +37,17 @@ _SHOWN = {
 
 
 def training(
-    made: Plan, folder: Path, data: str | None, *, finished: bool, as_json: bool
+    made: Plan, folder: Path, named: str, *, finished: bool, as_json: bool
 ) -> None:
-    """Say how a run ended and what to do next."""
-    named = "" if data is None else f" --data {data}"
+    """Say how a run ended and what to do next.
+
+    Args:
+        made: The plan.
+        folder: The run folder.
+        named: The options that name its data, to be given again.
+        finished: Whether every phase ended.
+        as_json: Whether to say it as one JSON object.
+    """
     again = f"privplan train {folder} --resume{named}"
     following = f"privplan sample {folder}" if finished else again
     if as_json:

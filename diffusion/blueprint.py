@@ -1,27 +1,30 @@
-"""What the words of a plan mean in torch: network, loss, optimiser, step.
+"""What the words of a plan mean in torch: network, private step, speed.
 
 Everything here is a function of public plan constants and of performance options; no
 record comes near.
 """
 
-import torch
+from collections.abc import Callable, Sequence
 
-from diffusion.ema import Ema
-from diffusion.loss import row_loss
+import torch
+from torch import Tensor
+
 from diffusion.network import NetworkConfig, UNet, build
-from diffusion.noise_levels import LogNormal
 from diffusion.per_example import Clipping, engine
-from diffusion.precond import Denoiser, Edm
-from diffusion.trainer import Learner, LossSettings, Mechanism, Performance
+from diffusion.trainer import Learner, Mechanism, Performance
 from diffusion.watching import RunOptions
-from privplan.plan import Plan, PlanPhase, PrivatePhase
+from privplan.plan import Plan, PrivatePhase
 
 _PIXELS_PER_PASS = 200_000
 
 
 def network_of(plan: Plan) -> UNet:
-    """Build the network a plan describes, with its public first weights."""
+    """Build the network a plan describes, with its public first weights.
+
+    A network that corrects a Gaussian is shown the Gaussian's guess beside the image.
+    """
     net, data = plan.training.network, plan.data
+    corrects = plan.training.parameterisation == "gaussian"
     config = NetworkConfig(
         channels=data.channels,
         height=data.height,
@@ -31,32 +34,20 @@ def network_of(plan: Plan) -> UNet:
         width_multipliers=net.width_multipliers,
         blocks=net.blocks,
         attention_resolutions=net.attention_resolutions,
+        guide_channels=data.channels if corrects else 0,
     )
     return build(config, seed=net.seed)
 
 
-def new_learner(plan: Plan, options: RunOptions) -> Learner:
-    """Build the learner of a plan, ready for its first phase."""
-    network = network_of(plan).to(options.device)
-    learner = Learner(
-        network=network,
-        optimiser=torch.optim.Adam(network.parameters()),
-        ema=Ema(network, plan.training.ema_decay),
-        learning_rate=0.0,
-    )
-    start_phase(learner, plan.phases[0])
-    return learner
+def mechanism_of(
+    phase: PrivatePhase, beside: Callable[[Learner], Sequence[Tensor]] | None = None
+) -> Mechanism:
+    """Return the private step a plan fixes.
 
-
-def start_phase(learner: Learner, phase: PlanPhase) -> None:
-    """Give a learner a fresh optimiser for a phase; weights and averages stay."""
-    learner.optimiser = torch.optim.Adam(learner.network.parameters())
-    learner.learning_rate = phase.learning_rate
-    learner.steps_done = 0
-
-
-def mechanism_of(phase: PrivatePhase) -> Mechanism:
-    """Return the private step a plan fixes."""
+    Args:
+        phase: The plan's private phase.
+        beside: The public gradient of a mixture.
+    """
     event = phase.mechanism
     return Mechanism(
         sample_rate=event.sample_rate,
@@ -64,6 +55,7 @@ def mechanism_of(phase: PrivatePhase) -> Mechanism:
         clipping=Clipping(max_grad_norm=phase.max_grad_norm, kind=phase.clipping),
         noise_multiplicity=phase.noise_multiplicity,
         expected_batch_size=phase.expected_batch_size,
+        beside=beside,
     )
 
 
@@ -77,25 +69,4 @@ def performance_of(
         engine=engine(options.engine, learner.network),
         physical_batch_size=records,
         device=torch.device(options.device),
-    )
-
-
-def denoiser_of(plan: Plan, network: UNet) -> Denoiser:
-    """Return the denoiser of a plan around a trained network."""
-    return Denoiser(network=network, precond=Edm(sigma_data=plan.training.sigma_data))
-
-
-def loss_of(plan: Plan, intervals: tuple[tuple[float, float], ...]) -> LossSettings:
-    """Return the loss of a plan, with sigma restricted to some intervals."""
-    training = plan.training
-    law = LogNormal(
-        intervals=((training.sigma_min, training.sigma_max),),
-        p_mean=training.p_mean,
-        p_std=training.p_std,
-    )
-    return LossSettings(
-        row_loss=row_loss(Edm(sigma_data=training.sigma_data)),
-        law=law.restricted(tuple(sorted(intervals))),
-        label_dropout=training.label_dropout,
-        null_label=plan.data.classes,
     )

@@ -1,8 +1,12 @@
 """Checkpoints: what a run needs to go on, and the model it releases.
 
-    state.safetensors    weights, averages and optimiser moments, in one file, so a
-                         crash leaves the old state or the new one and nothing between
-    model.safetensors    the averaged weights alone: what is released and sampled from
+    state.safetensors    weights and averages of every part, moments of the optimiser at
+                         work, noisy answers; in one file, so a crash leaves the old
+                         state or the new one and nothing between
+    model.safetensors    averaged weights and noisy answers: what is released and
+                         sampled from
+
+    part.<name>.<parameter>    answer.<phase>    optimiser.<index>.<moment>
 
 Both carry the digest of the plan; the state also carries its place in the plan and the
 head of the ledger when it was written. Never in a checkpoint: random state, batch
@@ -24,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from diffusion.trainer import Learner
+from diffusion.learned import Learned
 from privplan import files
 from privplan.errors import DataError, IntegrityError, PolicyError
 from privplan.ledger import LedgerHead
@@ -51,39 +55,46 @@ class Place:
     head: LedgerHead
 
 
-def save_state(folder: Path, learner: Learner, place: Place) -> None:
+def save_state(folder: Path, learned: Learned, place: Place) -> None:
     """Write the state of a run, whole or not at all.
 
     Raises:
         DocumentError: The folder cannot be written.
     """
-    tensors = {f"network.{n}": t for n, t in learner.network.state_dict().items()}
-    tensors |= {f"ema.{n}": t for n, t in learner.ema.state().items()}
-    tensors |= _moments(learner.optimiser)
+    tensors = _answers(learned)
+    for name, part in learned.parts.items():
+        tensors |= _over(f"part.{name}.network.", part.network.state_dict())
+        tensors |= _over(f"part.{name}.ema.", part.ema.state())
+    if learned.learner is not None:
+        tensors |= _moments(learned.learner.optimiser)
     facts = {
         "format": _FORMAT,
         "plan_digest": place.plan_digest,
         "phase": place.phase,
         "phase_steps": str(place.phase_steps),
-        "learner_steps": str(learner.steps_done),
+        "active": learned.active or "",
+        "learner_steps": str(learned.steps_done),
         "ledger_sequence": str(place.head.sequence),
         "ledger_hash": place.head.hash,
     }
     _write(folder / STATE_NAME, tensors, facts)
 
 
-def save_model(folder: Path, learner: Learner, facts: Mapping[str, object]) -> None:
-    """Write the averaged weights, with public facts about them.
+def save_model(folder: Path, learned: Learned, facts: Mapping[str, object]) -> None:
+    """Write the averaged weights and the noisy answers, with public facts about them.
 
     Raises:
         DocumentError: The folder cannot be written.
     """
     text = {"format": _FORMAT, "facts": json.dumps(facts, sort_keys=True)}
-    _write(folder / MODEL_NAME, learner.ema.averaged(), text)
+    tensors = _answers(learned)
+    for name, part in learned.parts.items():
+        tensors |= _over(f"part.{name}.", part.ema.averaged())
+    _write(folder / MODEL_NAME, tensors, text)
 
 
-def load_state(folder: Path, learner: Learner, *, plan_digest: str) -> Place | None:
-    """Load the state of a run into a learner; None if there is none yet.
+def load_state(folder: Path, learned: Learned, *, plan_digest: str) -> Place | None:
+    """Load the state of a run, and make its part active; None if there is none yet.
 
     Raises:
         DataError: The file is damaged.
@@ -99,8 +110,9 @@ def load_state(folder: Path, learner: Learner, *, plan_digest: str) -> Place | N
             hint="resume with the plan that the run began with",
         )
     try:
-        _load(learner, tensors)
-        learner.steps_done = int(facts["learner_steps"])
+        _load(learned, tensors, facts["active"] or None)
+        if learned.learner is not None:
+            learned.learner.steps_done = int(facts["learner_steps"])
         return Place(
             plan_digest=plan_digest,
             phase=facts["phase"],
@@ -113,8 +125,13 @@ def load_state(folder: Path, learner: Learner, *, plan_digest: str) -> Place | N
         raise _damaged(path) from error
 
 
-def load_model(path: Path, network: nn.Module, *, plan_digest: str) -> None:
-    """Load released weights into a network.
+def load_model(
+    path: Path, networks: Mapping[str, nn.Module], *, plan_digest: str
+) -> dict[str, Tensor]:
+    """Load released weights into networks, by the names of their parts.
+
+    Returns:
+        The noisy answers, by the names of their phases.
 
     Raises:
         DataError: The file is missing, damaged, or of another network.
@@ -124,7 +141,8 @@ def load_model(path: Path, network: nn.Module, *, plan_digest: str) -> None:
     try:
         found = json.loads(facts["facts"])["plan_digest"]
         if found == plan_digest:
-            network.load_state_dict(tensors)
+            for name, network in networks.items():
+                network.load_state_dict(_under(f"part.{name}.", tensors))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(path) from error
     if found != plan_digest:
@@ -132,12 +150,25 @@ def load_model(path: Path, network: nn.Module, *, plan_digest: str) -> None:
             f"the model {path.name} was trained under another plan",
             hint="give the folder of one run, unchanged",
         )
+    return _under("answer.", tensors)
 
 
-def _load(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
-    learner.network.load_state_dict(_under("network.", tensors))
-    learner.ema.load_state(_under("ema.", tensors))
-    _load_moments(learner.optimiser, _under("optimiser.", tensors))
+def _load(learned: Learned, tensors: Mapping[str, Tensor], active: str | None) -> None:
+    for name, part in learned.parts.items():
+        part.network.load_state_dict(_under(f"part.{name}.network.", tensors))
+        part.ema.load_state(_under(f"part.{name}.ema.", tensors))
+    learned.answers = _under("answer.", tensors)
+    learned.active = active
+    if learned.learner is not None:
+        _load_moments(learned.learner.optimiser, _under("optimiser.", tensors))
+
+
+def _answers(learned: Learned) -> dict[str, Tensor]:
+    return _over("answer.", learned.answers)
+
+
+def _over(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

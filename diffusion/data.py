@@ -35,7 +35,7 @@ from diffusion.readers.image_set import (
 from diffusion.readers.npz import NpzFile
 from diffusion.readers.records import Reader, Split, refusing
 from privplan import checks
-from privplan.errors import DataError, ParameterError
+from privplan.errors import DataError, ParameterError, PolicyError
 
 __all__ = [
     "EMBEDDED",
@@ -48,6 +48,7 @@ __all__ = [
     "describe",
     "load_private",
     "load_public",
+    "public_digest",
 ]
 
 EMBEDDED = "digits"
@@ -124,6 +125,26 @@ def load_public(
     """
     images, labels, declared = _load(source, split, image_size, classes)
     return PublicImages(images, labels, declared)
+
+
+def public_digest(images: PublicImages) -> str:
+    """Return the SHA-256 of public images, as a plan names them; order matters.
+
+    Of the images as they are, before a run brings them to the size of its plan.
+
+    Raises:
+        PolicyError: The images are private: their digest would be a release.
+
+    Example:
+        >>> public_digest(load_public("digits", image_size=4))[:8]
+        'f8ce89f8'
+    """
+    if images.is_private:
+        raise PolicyError(
+            "the digest of private images would be an uncharged release",
+            hint="give public images",
+        )
+    return data_digest(images)
 
 
 def _load(

@@ -1,23 +1,43 @@
 """Carrying out one phase of a plan, step by step, with checkpoints in between."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from diffusion import checkpoint
-from diffusion.blueprint import loss_of, mechanism_of, performance_of
-from diffusion.data import PrivateImages
+from diffusion.blueprint import mechanism_of, performance_of
+from diffusion.data import PrivateImages, PublicImages
+from diffusion.denoisers import loss_of
 from diffusion.enforce import Guard
+from diffusion.gaussian_prior import GaussianPrior
+from diffusion.learned import Learned
+from diffusion.mixture import synthetic_gradient
+from diffusion.parts import trained_at, whole
+from diffusion.pools import Pool, PublicPool, SyntheticPool
+from diffusion.queries import noisy_answer, prior_of
 from diffusion.randomness import RandomSource
-from diffusion.synthetic_pool import SyntheticPool
-from diffusion.trainer import Learner, private_step, synthetic_step
+from diffusion.trainer import Learner, private_step, public_step
 from diffusion.watching import RunOptions, Watcher
-from privplan.errors import PrivplanError, StepFailedError
-from privplan.plan import Plan, PlanPhase, PrivatePhase, SyntheticPhase
+from privplan.errors import (
+    BudgetExceededError,
+    ParameterError,
+    PrivplanError,
+    StepFailedError,
+)
+from privplan.plan import (
+    GaussianPhase,
+    Plan,
+    PlanPhase,
+    PrivatePhase,
+    PublicPhase,
+    QueryPhase,
+    SyntheticPhase,
+)
 from privplan.stages import Source
 
 
@@ -27,9 +47,10 @@ class Run:
 
     plan: Plan
     images: PrivateImages
+    public: PublicImages | None
     folder: Path
     guard: Guard
-    learner: Learner
+    learned: Learned
     options: RunOptions
     watcher: Watcher
     random: RandomSource
@@ -42,15 +63,13 @@ def carry_out(run: Run, phase: PlanPhase) -> bool:
     Raises:
         PrivplanError: A step was refused; nothing was touched by it.
     """
-    learned = run.learner.steps_done
     match phase:
+        case GaussianPhase() | QueryPhase():
+            return _ask(run, phase)
         case PrivatePhase():
-            counted = run.guard.counted(phase)
-            run.watcher.begin(phase, done=counted, lost=counted - learned)
-            return _private(run, phase)
-        case SyntheticPhase():
-            run.watcher.begin(phase, done=learned, lost=0)
-            return _synthetic(run, phase)
+            return _private(run, phase, _learner(run))
+        case SyntheticPhase() | PublicPhase():
+            return _public(run, phase, _learner(run))
 
 
 def save(run: Run, next_phase: str) -> None:
@@ -58,23 +77,63 @@ def save(run: Run, next_phase: str) -> None:
     place = checkpoint.Place(
         plan_digest=run.plan.digest,
         phase=next_phase,
-        phase_steps=run.learner.steps_done,
+        phase_steps=run.learned.steps_done,
         head=run.guard.head(),
     )
-    checkpoint.save_state(run.folder, run.learner, place)
+    checkpoint.save_state(run.folder, run.learned, place)
     run.saved_at = time.monotonic()
 
 
-def _private(run: Run, phase: PrivatePhase) -> bool:
-    mechanism = mechanism_of(phase)
-    performance = performance_of(run.plan, phase, run.learner, run.options)
-    loss = loss_of(run.plan, run.plan.intervals(Source.PRIVATE))
+def _ask(run: Run, phase: GaussianPhase | QueryPhase) -> bool:
+    """Ask the records, and keep each answer before anything else happens."""
+    answers, counted = run.learned.answers, run.guard.counted(phase)
+    kept = len(answers[phase.name]) if phase.name in answers else 0
+    run.watcher.begin(phase, done=counted, lost=counted - kept)
+    while run.guard.remaining(phase) > 0:
+        with _discreet():
+            answer = noisy_answer(
+                run.plan,
+                phase,
+                run.images,
+                random=run.random,
+                spend=lambda: run.guard.spend(phase),
+            )
+        before = [answers[phase.name]] if phase.name in answers else []
+        answers[phase.name] = torch.cat([*before, answer[None]])
+        save(run, phase.name)
+        run.guard.settle(phase, 1)
+        run.watcher.advance(phase, done=run.guard.counted(phase))
+        if run.watcher.should_stop():
+            return False
+    if phase.name not in answers:
+        raise _lost(phase)
+    return True
+
+
+def _lost(phase: GaussianPhase | QueryPhase) -> BudgetExceededError:
+    return BudgetExceededError(
+        f"query '{phase.name}' was asked when the run broke off and its answer is "
+        "lost; asking again is not in the plan, so this run cannot go on",
+        stage=phase.name,
+        needed=phase.steps + 1,
+        target=phase.steps,
+        hint="begin a new run under a new plan; what this one spent stays spent",
+    )
+
+
+def _private(run: Run, phase: PrivatePhase, learner: Learner) -> bool:
+    counted = run.guard.counted(phase)
+    run.watcher.begin(phase, done=counted, lost=counted - learner.steps_done)
+    prior = _prior(run)
+    mechanism = mechanism_of(phase, _beside(run, phase, prior))
+    performance = performance_of(run.plan, phase, learner, run.options)
+    loss = loss_of(run.plan, trained_at(run.plan, phase), prior)
     done = 0
     try:
         while run.guard.remaining(phase) > 0:
             with _discreet():
                 private_step(
-                    run.learner,
+                    learner,
                     run.images,
                     mechanism=mechanism,
                     loss=loss,
@@ -92,29 +151,71 @@ def _private(run: Run, phase: PrivatePhase) -> bool:
     return True
 
 
-def _synthetic(run: Run, phase: SyntheticPhase) -> bool:
+def _beside(
+    run: Run, phase: PrivatePhase, prior: GaussianPrior | None
+) -> Callable[[Learner], Sequence[Tensor]] | None:
+    """Return the synthetic gradient of a mixture; None for any other sharing."""
+    if not phase.synthetic_weight > 0:
+        return None
+    (drawn,) = run.plan.phases_of(SyntheticPhase)
+    sigmas = tuple(sorted(run.plan.intervals(Source.SYNTHETIC))) or whole(run.plan)
+    return synthetic_gradient(
+        SyntheticPool(run.plan, drawn),
+        loss_of(run.plan, sigmas, prior),
+        length=phase.synthetic_weight * phase.max_grad_norm,
+        random=run.random,
+        device=torch.device(run.options.device),
+    )
+
+
+def _public(run: Run, phase: SyntheticPhase | PublicPhase, learner: Learner) -> bool:
+    run.watcher.begin(phase, done=learner.steps_done, lost=0)
     begun_here = run.guard.counted(phase) == 0
     if begun_here:
         run.guard.spend(phase, phase.steps)
-    whole = ((run.plan.training.sigma_min, run.plan.training.sigma_max),)
-    loss = loss_of(run.plan, whole)
-    pool = SyntheticPool(run.plan, phase)
-    while run.learner.steps_done < phase.steps:
-        pictures, labels = pool.batch(run.learner.steps_done)
-        synthetic_step(
-            run.learner,
+    loss = loss_of(run.plan, trained_at(run.plan, phase), _prior(run))
+    pool = _pool(run, phase)
+    while learner.steps_done < phase.steps:
+        pictures, labels = pool.batch(learner.steps_done)
+        public_step(
+            learner,
             pictures,
             labels,
             loss=loss,
             random=run.random,
             device=torch.device(run.options.device),
         )
-        run.watcher.advance(phase, done=run.learner.steps_done)
+        run.watcher.advance(phase, done=learner.steps_done)
         if not _go_on(run, phase):
             return False
     if begun_here:
         run.guard.settle(phase, phase.steps)
     return True
+
+
+def _pool(run: Run, phase: SyntheticPhase | PublicPhase) -> Pool:
+    if isinstance(phase, SyntheticPhase):
+        return SyntheticPool(run.plan, phase)
+    if run.public is None:
+        raise ParameterError(
+            "there are no public images to learn from", hint="name them with --public"
+        )
+    return PublicPool(run.plan, phase, run.public)
+
+
+def _learner(run: Run) -> Learner:
+    learner = run.learned.learner
+    if learner is None:
+        raise ParameterError(
+            "this phase trains, but no network is active",
+            hint="carry out the phases of a plan through diffusion.run",
+        )
+    return learner
+
+
+def _prior(run: Run) -> GaussianPrior | None:
+    prior = prior_of(run.plan, run.learned.answers)
+    return None if prior is None else prior.to(run.options.device)
 
 
 @contextmanager

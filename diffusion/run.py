@@ -3,9 +3,10 @@
     run folder
     ├── plan.json                     the plan, as it is applied
     ├── ledger.sqlite                 what was begun, written before it happened
+    ├── answers.json                  noisy answers, if the plan has queries
     └── checkpoint/
         ├── state.safetensors         to resume from
-        └── model.safetensors         averaged weights: what is released
+        └── model.safetensors         averaged weights, noisy answers: what is released
 
 The ledger is the truth about what was spent, the checkpoint about what was learned. A
 crash can leave the ledger ahead of the checkpoint: those steps stay spent, and the run
@@ -17,9 +18,9 @@ Edges: writes the run folder.
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion import checkpoint, enforce
-from diffusion.blueprint import new_learner, start_phase
-from diffusion.data import PrivateImages
+from diffusion import checkpoint, enforce, queries
+from diffusion.data import PrivateImages, PublicImages
+from diffusion.parts import TRAINS, new_learned, start_phase
 from diffusion.phases import Run, carry_out, save
 from diffusion.processor import tuned_for
 from diffusion.randomness import RandomSource
@@ -27,7 +28,7 @@ from diffusion.watching import RunOptions, Silent, Watcher
 from privplan import canonical, files
 from privplan import plan as plans
 from privplan.errors import DataError, IntegrityError, PolicyError
-from privplan.plan import Plan
+from privplan.plan import Plan, PlanPhase, QueryPhase
 
 PLAN_NAME = "plan.json"
 DONE = "done"
@@ -51,6 +52,7 @@ def train(
     images: PrivateImages,
     folder: Path,
     *,
+    public: PublicImages | None = None,
     resume: bool = False,
     options: RunOptions | None = None,
     watcher: Watcher | None = None,
@@ -61,6 +63,7 @@ def train(
         plan: Sealed; applied exactly.
         images: The private records.
         folder: The run folder; new, or that of the run to resume.
+        public: The public images a plan names, in any size.
         resume: Go on with the run in `folder`.
         options: Performance settings.
         watcher: Told of progress; asked whether to stop.
@@ -73,6 +76,7 @@ def train(
     """
     options = options or RunOptions()
     enforce.check(plan, images)
+    enforce.check_public(plan, public)
     _prepare(plan, folder, resume=resume)
     guard = (
         enforce.resume(
@@ -85,9 +89,10 @@ def train(
         run = Run(
             plan=plan,
             images=images,
+            public=public,
             folder=folder,
             guard=guard,
-            learner=new_learner(plan, options),
+            learned=new_learned(plan, options),
             options=options,
             watcher=watcher or Silent(),
             random=RandomSource(unsafe_seed=options.unsafe_seed),
@@ -127,18 +132,23 @@ def _go(run: Run) -> bool:
     for phase in run.plan.phases[first:]:
         if not carry_out(run, phase):
             return False
-        following = run.plan.phases[run.plan.phases.index(phase) + 1 :]
-        if following:
-            start_phase(run.learner, following[0])
-        save(run, following[0].name if following else DONE)
+        _move_on(run, phase)
     _release(run)
     return True
+
+
+def _move_on(run: Run, phase: PlanPhase) -> None:
+    """Make ready for the phase after this one, and save."""
+    following = run.plan.phases[run.plan.phases.index(phase) + 1 :]
+    if following:
+        start_phase(run.learned, run.plan, following[0])
+    save(run, following[0].name if following else DONE)
 
 
 def _take_up(run: Run) -> int:
     """Load the last state, if there is one; return the phase to go on with."""
     names = [phase.name for phase in run.plan.phases] + [DONE]
-    place = checkpoint.load_state(run.folder, run.learner, plan_digest=run.plan.digest)
+    place = checkpoint.load_state(run.folder, run.learned, plan_digest=run.plan.digest)
     if place is None:
         return 0
     if not run.guard.knows(place.head) or place.phase not in names:
@@ -148,14 +158,20 @@ def _take_up(run: Run) -> int:
             hint="restore the ledger that belongs to the checkpoint",
         )
     position = names.index(place.phase)
-    if position < len(run.plan.phases):
-        run.learner.learning_rate = run.plan.phases[position].learning_rate
+    phase = run.plan.phases[position] if position < len(run.plan.phases) else None
+    if run.learned.learner is not None and isinstance(phase, TRAINS):
+        run.learned.learner.learning_rate = phase.learning_rate
     return position
 
 
 def _release(run: Run) -> None:
-    """Write the averaged weights and note both files in the ledger."""
+    """Write the averaged weights and the answers, and note the files in the ledger."""
     facts = {"plan_digest": run.plan.digest, "weights": "averaged"}
-    checkpoint.save_model(run.folder, run.learner, facts)
-    for name in (checkpoint.MODEL_NAME, checkpoint.STATE_NAME, PLAN_NAME):
+    checkpoint.save_model(run.folder, run.learned, facts)
+    names = [checkpoint.MODEL_NAME, checkpoint.STATE_NAME, PLAN_NAME]
+    if run.plan.phases_of(QueryPhase):
+        text = queries.document(run.plan, run.learned.answers)
+        files.write_bytes(run.folder / queries.ANSWERS_NAME, text, what="answers")
+        names.append(queries.ANSWERS_NAME)
+    for name in names:
         run.guard.release(name, canonical.file_digest(run.folder / name))

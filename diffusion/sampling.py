@@ -1,8 +1,9 @@
 """Images out of a finished run: draw, write, show.
 
 Sampling reads released weights and nothing else, so it is post-processing and costs no
-privacy, however many images are drawn. Labels are drawn uniformly: how often each label
-occurs among the records is private.
+privacy, however many images are drawn. Every label is drawn equally often, because how
+often it occurs among the records is private; a plan that asks for noisy counts gets
+labels in proportion to them.
 
 Edges: reads a run folder, writes `samples/`.
 """
@@ -18,11 +19,14 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from diffusion import checkpoint
-from diffusion.blueprint import denoiser_of, network_of
+from diffusion.blueprint import network_of
 from diffusion.data import PublicImages, load_public
+from diffusion.denoisers import denoiser_of
+from diffusion.parts import parts_of
 from diffusion.pictures import save_grid
 from diffusion.precond import guided
 from diffusion.processor import tuned_for
+from diffusion.queries import prior_of, sample_labels
 from diffusion.randomness import RandomSource
 from diffusion.sampler import SamplerConfig, sample
 from privplan import checks, files
@@ -40,7 +44,7 @@ class SampleRequest:
     """What to draw.
 
     Attributes:
-        count: Images in all; their labels go round the classes.
+        count: Images in all.
         guidance: Push away from "no class"; 0 is none.
         sampler: Method and steps.
         seed: Public seed of the images; None draws fresh ones.
@@ -88,21 +92,21 @@ def draw(
         DataError: The run has no released weights yet, or they are damaged.
         IntegrityError: The weights belong to another plan.
     """
-    network = network_of(plan).eval()
+    networks = {name: network_of(plan).eval() for name in parts_of(plan)}
     path = folder / checkpoint.MODEL_NAME
     if not path.exists():
         raise DataError(
             f"the run in {folder} is not finished, so it has released no weights",
             hint=f"go on with it first: privplan train {folder} --resume",
         )
-    checkpoint.load_model(path, network, plan_digest=plan.digest)
+    answers = checkpoint.load_model(path, networks, plan_digest=plan.digest)
     denoise = guided(
-        denoiser_of(plan, network),
+        denoiser_of(plan, networks, prior_of(plan, answers)),
         guidance=request.guidance,
         null_label=plan.data.classes,
     )
     data = plan.data
-    labels = torch.arange(request.count) % data.classes
+    labels = sample_labels(plan, answers, request.count)
     generator = RandomSource(unsafe_seed=request.seed).generator()
     size = max(_PIXELS_AT_ONCE // (data.height * data.width), 1)
     parts = []

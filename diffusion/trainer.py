@@ -1,11 +1,12 @@
-"""One step of training, private or synthetic; no files, no ledger, no plan.
+"""One step of training, private or public; no files, no ledger, no plan.
 
-    private_step                                synthetic_step
-      spend()          <- before any record       images that a program drew
+    private_step                                public_step
+      spend()          <- before any record       synthetic or public images
       Poisson batch                                ordinary gradient
       clip each record, sum                        optimiser, averaged weights
       noise on the sum
       divide by a constant
+      (a mixture: add a public gradient)
       optimiser, averaged weights
 
 `spend` comes in from outside and is called before a record is touched; if it raises,
@@ -16,7 +17,7 @@ Source: Abadi et al. 2016, Algorithm 1, arXiv:1607.00133; Dockhorn et al. 2023,
 Algorithm 1, arXiv:2210.09929.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,6 +91,8 @@ class Mechanism:
         clipping: C and the kind of clipping.
         noise_multiplicity: Noise draws per record, averaged before clipping.
         expected_batch_size: The divisor; sample_rate times the declared n.
+        beside: What a mixture adds to the noised mean; None for nothing. It is given
+            the learner and never the batch.
     """
 
     sample_rate: float
@@ -97,6 +100,7 @@ class Mechanism:
     clipping: Clipping
     noise_multiplicity: int
     expected_batch_size: float
+    beside: Callable[[Learner], Sequence[Tensor]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +160,12 @@ def private_step(
         noise_multiplier=mechanism.noise_multiplier,
         max_grad_norm=mechanism.clipping.max_grad_norm,
     )
-    for parameter, value in zip(_trainable(learner.network), noisy, strict=True):
-        parameter.grad = (value / mechanism.expected_batch_size).to(parameter.dtype)
+    mean = [value / mechanism.expected_batch_size for value in noisy]
+    if mechanism.beside is not None:
+        public = mechanism.beside(learner)
+        mean = [m + value for m, value in zip(mean, public, strict=True)]
+    for parameter, value in zip(_trainable(learner.network), mean, strict=True):
+        parameter.grad = value.to(parameter.dtype)
     learner.update()
     learner.optimiser.zero_grad(set_to_none=True)
 
@@ -187,7 +195,7 @@ def _pieces(
         yield tuple(row.to(performance.device) for row in rows), len(part)
 
 
-def synthetic_step(
+def public_step(
     learner: Learner,
     pictures: Float[Tensor, "batch channels height width"],
     labels: Int64[Tensor, " batch"],
@@ -196,12 +204,12 @@ def synthetic_step(
     random: RandomSource,
     device: torch.device,
 ) -> None:
-    """Take one ordinary step on images that a program drew; reads no record.
+    """Take one ordinary step on synthetic or public images; reads no record.
 
     Args:
         learner: Changed in place.
-        pictures: Synthetic images in [-1, 1].
-        labels: Their pseudo-labels.
+        pictures: Synthetic or public images in [-1, 1].
+        labels: Their labels or pseudo-labels.
         loss: How rows are drawn and judged.
         random: Randomness of the loss.
         device: Where the network lives.

@@ -103,7 +103,7 @@ def gaussian_share(feasibility: float) -> float:
         [0.67, 0.67, 0.08, 0.02]
     """
     checks.positive(feasibility=feasibility)
-    share = _MOST_SHARE * (_MOST_AT / feasibility) ** _SHARE_SLOPE
+    share = _MOST_SHARE * math.pow(_MOST_AT / feasibility, _SHARE_SLOPE)
     return min(max(share, _LEAST_SHARE), _MOST_SHARE)
 
 

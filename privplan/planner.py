@@ -23,6 +23,7 @@ from privplan import (
     opinions,
     plan,
     plan_phases,
+    plan_size,
     risk,
 )
 from privplan.budget import PrivacyBudget, check_delta, default_delta
@@ -37,7 +38,6 @@ from privplan.version import __version__
 __all__ = ["DIGITS", "DeclaredData", "PlanRequest", "PublicData", "Wishes", "make_plan"]
 
 NETWORK_SEED = 20240602
-_TRAINED = 58_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +201,8 @@ def _feasibility(
 ) -> float:
     """Return F = n mu / sqrt(trained parameters); public, and a guide only."""
     mu = risk.gdp_mu(budget.target_epsilon, budget.target_delta)
-    return data.records * mu / math.sqrt(_TRAINED)
+    trained = plan_size.trained_parameters(declared.document(data), training)
+    return data.records * mu / math.sqrt(trained)
 
 
 def _training(
@@ -235,7 +236,7 @@ def _training(
 
 
 def _accounting(
-    phases: Sequence[plan.SyntheticPhase | plan.PrivatePhase],
+    phases: Sequence[plan.PlanPhase],
     budget: PrivacyBudget,
     *,
     others: bool,

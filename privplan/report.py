@@ -26,6 +26,13 @@ from privplan import accounting, canonical, opinions
 from privplan import report_words as words
 from privplan.ledger import LedgerContent, data_commitment
 from privplan.plan import Plan, PlanOpinion
+from privplan.report_mechanism import (
+    charged_labels,
+    clipping,
+    covered,
+    noise,
+    sampling,
+)
 from privplan.report_schema import (
     Claim,
     Code,
@@ -171,31 +178,41 @@ def _claim(plan: Plan, bracket: accounting.Bracket) -> Claim:
 
 
 def _scope(plan: Plan) -> Scope:
-    covers = tuple(f"DP-SGD of phase '{p.name}'" for p in plan.private_phases)
+    covers = tuple(text for p in plan.phases if (text := covered(p)) is not None)
+    charged = {"label-distribution": note} if (note := charged_labels(plan)) else {}
     excludes = tuple(
-        Exclusion(
-            what=what,
-            meaning=meaning,
-            touches_private="no" if what in words.BY_CONSTRUCTION else "unknown",
-            accounted="by-construction" if what in words.BY_CONSTRUCTION else "no",
-            note=words.BY_CONSTRUCTION.get(what, "Not covered by this claim."),
-        )
+        _exclusion(what, meaning, charged.get(what))
         for what, meaning in words.EXCLUSIONS.items()
     )
     return Scope(covers=covers or ("nothing private was read",), excludes=excludes)
 
 
-def _mechanism(plan: Plan, ledger: LedgerContent) -> Mechanism:
-    norms = ", ".join(
-        f"{phase.name}: C = {phase.max_grad_norm!r}" for phase in plan.private_phases
+def _exclusion(what: str, meaning: str, charged: str | None) -> Exclusion:
+    if charged is not None:
+        return Exclusion(
+            what=what,
+            meaning=meaning,
+            touches_private="yes",
+            accounted="charged",
+            note=charged,
+        )
+    settled = what in words.BY_CONSTRUCTION
+    return Exclusion(
+        what=what,
+        meaning=meaning,
+        touches_private="no" if settled else "unknown",
+        accounted="by-construction" if settled else "no",
+        note=words.BY_CONSTRUCTION.get(what, "Not covered by this claim."),
     )
+
+
+def _mechanism(plan: Plan, ledger: LedgerContent) -> Mechanism:
     return Mechanism(
         event=plan.event,
-        sampling="poisson",
-        clipping="one gradient per record, averaged over its noise draws, then clipped "
-        f"in L2 over all trained parameters ({norms or 'no private phase'})",
-        noise="Gaussian on the clipped sum, standard deviation noise_multiplier * C",
-        denominator="expected batch size, a constant of the plan",
+        sampling=sampling(plan),
+        clipping=clipping(plan),
+        noise=noise(plan),
+        denominator=words.DENOMINATOR,
         non_finite_gradients="count as zero",
         empty_batch="a step of noise only",
         randomness=words.SEEDED if ledger.unsafe else words.RANDOMNESS,

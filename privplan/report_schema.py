@@ -46,8 +46,8 @@ class Exclusion(Document):
 
     what: Name
     meaning: str
-    touches_private: Literal["no", "unknown"]
-    accounted: Literal["no", "by-construction"]
+    touches_private: Literal["no", "unknown", "yes"]
+    accounted: Literal["no", "by-construction", "charged"]
     note: str
 
 
@@ -62,7 +62,12 @@ class Mechanism(Document):
     """How noise was added, in words a reader can compare with the code."""
 
     event: EventField
-    sampling: Literal["poisson"]
+    sampling: Literal[
+        "poisson",
+        "poisson; every record once per query",
+        "every record once per query",
+        "none",
+    ]
     clipping: str
     noise: str
     denominator: str

@@ -60,6 +60,8 @@ RANDOMNESS = (
 )
 SEEDED = "AES-256-CTR under keys from a seed: predictable, so it protects nobody"
 
+DENOMINATOR = "expected batch size, a constant of the plan; queries are sums"
+
 STATEMENT = (
     "Training read the private records only through the events listed here; together "
     "they are ({epsilon}, {delta})-differentially private under {adjacency}, with one "

@@ -1,15 +1,33 @@
-"""A plan summed up for a reader: what each stage costs, and the numbers of a step.
+"""A plan summed up for a reader: what each stage learns from, what each phase costs.
 
-Every cost is recomputed from events here, also the zero of a stage that reads no
+Every cost is recomputed from events here, also the zero of a phase that reads no
 record: its event is a no-op, and the accountant says 0.
+
+    alone       the epsilon of that phase, if it were all that is done
+    so far      of all phases up to it, composed jointly
+    given back  what would be free again if only that phase were dropped
+
+The column `alone` does not add up to the whole, because epsilons do not add: noise
+drawn for one phase also hides what another did.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privplan import accounting, events
-from privplan.plan import Plan, PrivatePhase, SyntheticPhase
+from privplan.plan import (
+    GaussianPhase,
+    Plan,
+    PlanPhase,
+    PrivatePhase,
+    PublicPhase,
+    QueryPhase,
+    SyntheticPhase,
+    whole_event,
+)
 from privplan.stages import Source, StageName
 
 
@@ -39,46 +57,95 @@ class StageCost:
     epsilon: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseCost:
+    """One phase, in the order in which it runs.
+
+    Attributes:
+        name: Which phase.
+        what: What it does, in a few words.
+        event: What one step of it puts in the ledger.
+        steps: How often.
+        alone: Epsilon of this phase alone, an upper bound.
+        so_far: Epsilon of all phases up to this one, an upper bound.
+        given_back: What dropping it would free, rounded to the safe side: a lower
+            bound.
+        noise_to_signal: Norm of the noise over the largest norm of a batch's sum,
+            noise_multiplier * sqrt(P) / (sample_rate * n); None without training.
+    """
+
+    name: str
+    what: str
+    event: events.Event
+    steps: int
+    alone: float
+    so_far: float
+    given_back: float
+    noise_to_signal: float | None
+
+    @property
+    def reads_private_records(self) -> bool:
+        """Whether a private record is touched."""
+        return not isinstance(self.event, events.NoOpEvent)
+
+
 def stage_costs(plan: Plan) -> tuple[StageCost, ...]:
     """Return what each stage of a plan costs, recomputed from its event.
 
     Example:
         >>> from privplan.planner import PlanRequest, make_plan
-        >>> plan = make_plan(
-        ...     PlanRequest(target_epsilon=1.0, stages="", second_opinions=False)
-        ... )
+        >>> plan = make_plan(PlanRequest(target_epsilon=1.0, stages=""))
         >>> [(cost.name.value, cost.epsilon > 0) for cost in stage_costs(plan)]
         [('coarse', False), ('context', True), ('cleaning', False)]
     """
-    by_source = {_source(phase): phase for phase in plan.phases}
     costs = []
     for stage in plan.stages:
-        phase = by_source[stage.source]
+        phase = next(p for p in plan.phases if p.kind == stage.source.value)
         costs.append(
             StageCost(
                 name=stage.name,
                 source=stage.source,
                 sigma_min=stage.sigma_min,
                 sigma_max=stage.sigma_max,
-                reads_private_records=isinstance(phase, PrivatePhase),
+                reads_private_records=stage.source.reads_private_records,
                 phase=phase.name,
                 steps=phase.steps,
-                epsilon=_alone(plan, phase),
+                epsilon=_upper(plan, [phase]),
             )
         )
     return tuple(costs)
 
 
-def _source(phase: PrivatePhase | SyntheticPhase) -> Source:
-    return Source.PRIVATE if isinstance(phase, PrivatePhase) else Source.SYNTHETIC
+def phase_costs(plan: Plan, *, trained_parameters: int) -> tuple[PhaseCost, ...]:
+    """Return what each phase costs alone, up to it, and on top of the others.
 
+    Args:
+        plan: The plan.
+        trained_parameters: P, of the private steps; public.
 
-def _alone(plan: Plan, phase: PrivatePhase | SyntheticPhase) -> float:
-    budget = plan.budget.as_budget()
-    event = events.SelfComposedEvent(event=phase.event, count=phase.steps)
-    return accounting.epsilon(
-        event, delta=budget.target_delta, adjacency=budget.adjacency
-    ).upper
+    Example:
+        >>> from privplan.planner import PlanRequest, make_plan
+        >>> plan = make_plan(PlanRequest(target_epsilon=1.0, stages="best"))
+        >>> for cost in phase_costs(plan, trained_parameters=10_000):
+        ...     print(cost.name, cost.given_back < cost.alone <= cost.so_far)
+        gaussian True
+        synthetic False
+        private False
+    """
+    whole = _lower(plan, plan.phases)
+    return tuple(
+        PhaseCost(
+            name=phase.name,
+            what=_what(phase),
+            event=phase.event,
+            steps=phase.steps,
+            alone=_upper(plan, [phase]),
+            so_far=_upper(plan, plan.phases[: index + 1]),
+            given_back=max(whole - _upper(plan, _without(plan, index)), 0.0),
+            noise_to_signal=_noise_to_signal(phase, trained_parameters),
+        )
+        for index, phase in enumerate(plan.phases)
+    )
 
 
 def spent(plan: Plan, counted: dict[str, int]) -> float:
@@ -101,58 +168,41 @@ def spent(plan: Plan, counted: dict[str, int]) -> float:
     ).upper
 
 
-def as_json(plan: Plan) -> dict[str, object]:
-    """Return the summary as JSON values, with numbers as numbers."""
-    private = plan.private_phases[0] if plan.private_phases else None
-    step = None if private is None else private.mechanism
-    return {
-        "digest": plan.digest,
-        "epsilon": {
-            "target": plan.budget.target_epsilon,
-            "lower": plan.accounting.epsilon_lower,
-            "upper": plan.accounting.epsilon_upper,
-        },
-        "delta": plan.budget.target_delta,
-        "adjacency": plan.budget.adjacency.value,
-        "n": plan.data.records,
-        "noise_multiplier": None if step is None else step.noise_multiplier,
-        "sample_rate": None if step is None else step.sample_rate,
-        "steps": 0 if private is None else private.steps,
-        "expected_batch_size": None if private is None else private.expected_batch_size,
-        "stages": [_stage_json(cost) for cost in stage_costs(plan)],
-        "accountants": _accountants_json(plan),
-    }
+def _without(plan: Plan, index: int) -> tuple[PlanPhase, ...]:
+    return plan.phases[:index] + plan.phases[index + 1 :]
 
 
-def _stage_json(cost: StageCost) -> dict[str, object]:
-    return {
-        "name": cost.name.value,
-        "source": cost.source.value,
-        "sigma_min": cost.sigma_min,
-        "sigma_max": cost.sigma_max,
-        "reads_private_records": cost.reads_private_records,
-        "phase": cost.phase,
-        "steps": cost.steps,
-        "epsilon": cost.epsilon,
-    }
+def _bracket(plan: Plan, phases: Sequence[PlanPhase]) -> accounting.Bracket:
+    budget = plan.budget.as_budget()
+    return accounting.epsilon(
+        whole_event(phases), delta=budget.target_delta, adjacency=budget.adjacency
+    )
 
 
-def _accountants_json(plan: Plan) -> list[dict[str, object]]:
-    own: dict[str, object] = {
-        "name": "privplan",
-        "version": plan.privplan_version,
-        "method": plan.accounting.method,
-        "lower": plan.accounting.epsilon_lower,
-        "upper": plan.accounting.epsilon_upper,
-    }
-    others: list[dict[str, object]] = [
-        {
-            "name": other.name,
-            "version": other.version,
-            "method": other.method,
-            "lower": other.lower,
-            "upper": other.upper,
-        }
-        for other in plan.accounting.second_opinions
-    ]
-    return [own, *others]
+def _upper(plan: Plan, phases: Sequence[PlanPhase]) -> float:
+    return _bracket(plan, phases).upper
+
+
+def _lower(plan: Plan, phases: Sequence[PlanPhase]) -> float:
+    return _bracket(plan, phases).lower
+
+
+def _what(phase: PlanPhase) -> str:
+    match phase:
+        case PrivatePhase():
+            return "DP-SGD"
+        case SyntheticPhase():
+            return f"images drawn by '{phase.generator}'"
+        case PublicPhase():
+            return f"public images {phase.data_name}"
+        case GaussianPhase():
+            return "class means and second moments"
+        case QueryPhase():
+            return phase.releases
+
+
+def _noise_to_signal(phase: PlanPhase, trained_parameters: int) -> float | None:
+    if not isinstance(phase, PrivatePhase):
+        return None
+    noise = phase.mechanism.noise_multiplier * math.sqrt(trained_parameters)
+    return noise / phase.expected_batch_size

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from privplan import ledger
 from privplan import plan as plans
-from privplan.planner import PlanRequest, make_plan
+from privplan.planner import PlanRequest, Wishes, make_plan
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0
@@ -20,10 +20,7 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_resume(tmp_path):
         PlanRequest(
             target_epsilon=8.0,
             stages="",
-            steps=400,
-            sample_rate=0.1,
-            synthetic_steps=2,
-            second_opinions=False,
+            wishes=Wishes(steps=400, sample_rate=0.1, synthetic_steps=2),
         )
     )
     plans.write(plan, tmp_path / "plan.json")

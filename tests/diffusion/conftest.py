@@ -3,7 +3,7 @@
 import pytest
 
 from diffusion.data import load_private
-from privplan.planner import PlanRequest, make_plan
+from privplan.planner import PlanRequest, Wishes, make_plan
 
 STEPS = 6
 
@@ -19,10 +19,8 @@ def small_plan():
         PlanRequest(
             target_epsilon=3.0,
             stages="",
-            steps=STEPS,
-            sample_rate=0.1,
-            noise_multiplicity=2,
-            synthetic_steps=3,
-            second_opinions=False,
+            wishes=Wishes(
+                steps=STEPS, sample_rate=0.1, noise_multiplicity=2, synthetic_steps=3
+            ),
         )
     )

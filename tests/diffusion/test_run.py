@@ -250,13 +250,11 @@ def test_an_empty_batch_is_a_step_like_any_other(small_plan, digits, tmp_path):
 
 
 def test_a_plan_without_private_phases_reads_no_record(digits, tmp_path, monkeypatch):
-    from privplan.planner import PlanRequest, make_plan
+    from privplan.planner import PlanRequest, Wishes, make_plan
 
     drawn = "coarse=synthetic,context=synthetic,cleaning=synthetic"
     plan = make_plan(
-        PlanRequest(
-            target_epsilon=1.0, stages=drawn, synthetic_steps=2, second_opinions=False
-        )
+        PlanRequest(target_epsilon=1.0, stages=drawn, wishes=Wishes(synthetic_steps=2))
     )
     monkeypatch.setattr(trainer_room, "poisson_batch", None)
     assert run.train(plan, digits, tmp_path / "run").finished

@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from diffusion import trainer as trainer_room
-from diffusion.blueprint import loss_of, mechanism_of, new_learner, performance_of
+from diffusion.blueprint import mechanism_of, performance_of
+from diffusion.denoisers import loss_of
 from diffusion.engines.tape import Tape
+from diffusion.parts import SHARED, new_learned
+from diffusion.pools import SyntheticPool
 from diffusion.randomness import RandomSource
-from diffusion.trainer import private_step, synthetic_step
+from diffusion.trainer import private_step, public_step
 from diffusion.watching import RunOptions
 from privplan.errors import BudgetExceededError
 from privplan.stages import Source
@@ -17,7 +20,7 @@ from privplan.stages import Source
 def parts(small_plan):
     """A learner at the start of the private phase, and what a step needs."""
     options = RunOptions()
-    learner = new_learner(small_plan, options)
+    learner = new_learned(small_plan, options).parts[SHARED]
     phase = small_plan.private_phases[0]
     learner.learning_rate = phase.learning_rate
     return learner, {
@@ -105,9 +108,7 @@ def test_the_learning_rate_warms_up(parts):
 
 def test_synthetic_steps_learn_without_a_record(small_plan):
     """The loss on the synthetic pool falls; no data set is in sight."""
-    from diffusion.synthetic_pool import SyntheticPool
-
-    learner = new_learner(small_plan, RunOptions())
+    learner = new_learned(small_plan, RunOptions()).parts[SHARED]
     training = small_plan.training
     loss = loss_of(small_plan, ((training.sigma_min, training.sigma_max),))
     phase = small_plan.phases[0].model_copy(update={"steps": 40, "batch_size": 64})
@@ -126,7 +127,7 @@ def test_synthetic_steps_learn_without_a_record(small_plan):
         )
         with torch.no_grad():
             losses.append(float(loss.row_loss(learner.network, rows).mean()))
-        synthetic_step(
+        public_step(
             learner,
             pictures,
             labels,
@@ -138,8 +139,6 @@ def test_synthetic_steps_learn_without_a_record(small_plan):
 
 
 def test_the_pool_of_a_plan_is_the_same_every_time(small_plan):
-    from diffusion.synthetic_pool import SyntheticPool
-
     first, again = (SyntheticPool(small_plan, small_plan.phases[0]) for _ in range(2))
     for one, other in zip(first.batch(1), again.batch(1), strict=True):
         assert torch.equal(one, other)

@@ -7,5 +7,5 @@ from privplan.planner import PlanRequest, make_plan
 
 @pytest.fixture(scope="session")
 def staged_plan():
-    """Default stages on the embedded digits at epsilon 1, without second opinions."""
-    return make_plan(PlanRequest(target_epsilon=1.0, stages="", second_opinions=False))
+    """Default stages on the embedded digits at epsilon 1."""
+    return make_plan(PlanRequest(target_epsilon=1.0, stages=""))

@@ -92,7 +92,7 @@ def test_a_malformed_plan_is_refused_with_the_path_of_the_field(
         (["phases", 1, "event"], {"type": "no-op"}, "its event is 'no-op'"),
         (["phases", 0, "event"], {"type": "non-private"}, "reads nothing but"),
         (["phases", 0, "name"], "private", "one name"),
-        (["stages", 1, "source"], "synthetic", "disagree on what is private"),
+        (["stages", 1, "source"], "synthetic", "a stage is private|a phase is private"),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_refused_even_with_a_new_digest(

@@ -4,11 +4,14 @@ from hypothesis import strategies as st
 
 from privplan import accounting
 from privplan.errors import ParameterError
-from privplan.planner import DIGITS, DeclaredData, PlanRequest, make_plan
+from privplan.planner import DIGITS, DeclaredData, PlanRequest, Wishes, make_plan
+
+PINNED = {"steps", "sample_rate", "noise_multiplicity"}
 
 
 def quick(**wanted):
-    return make_plan(PlanRequest(second_opinions=False, **wanted))
+    wishes = Wishes(**{name: wanted.pop(name) for name in PINNED & wanted.keys()})
+    return make_plan(PlanRequest(wishes=wishes, **wanted))
 
 
 @settings(max_examples=15, deadline=None)
@@ -86,7 +89,7 @@ def test_an_impossible_request_is_refused_before_anything_is_computed():
 
 
 def test_the_second_opinions_are_in_the_plan_and_agree():
-    made = make_plan(PlanRequest(target_epsilon=1.0, stages=""))
+    made = make_plan(PlanRequest(target_epsilon=1.0, stages="", second_opinions=True))
     names = [opinion.name for opinion in made.accounting.second_opinions]
     assert "dp-accounting" in names
     assert "prv-accountant" in names

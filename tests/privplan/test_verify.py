@@ -14,7 +14,7 @@ from privplan.errors import ExitCode
 from privplan.findings import Finding, Outcome, Verdict
 from privplan.keys import Role, load_key, load_public, new_key
 from privplan.ledger import Allowance, Ledger
-from privplan.planner import PlanRequest, make_plan
+from privplan.planner import PlanRequest, Wishes, make_plan
 from privplan.report_schema import PREDICATE_TYPE, Surroundings
 
 AROUND = Surroundings(
@@ -47,7 +47,9 @@ def signed(folder, predicate, key):
 def finished(tmp_path_factory):
     """A finished run with its report; copied for each test that changes something."""
     folder = tmp_path_factory.mktemp("run")
-    plan = make_plan(PlanRequest(target_epsilon=1.0, stages="", steps=50))
+    plan = make_plan(
+        PlanRequest(target_epsilon=1.0, stages="", wishes=Wishes(steps=50))
+    )
     plans.write(plan, folder / "plan.json")
     (folder / "model.bin").write_bytes(b"weights")
     with open_ledger(folder, plan) as book:

@@ -1,0 +1,112 @@
+"""`privplan plan`: what a budget buys, before anything is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import actions, render
+from cli.options import (
+    AsJson,
+    Classes,
+    Data,
+    Delta,
+    Eps,
+    ImageSize,
+    PublicData,
+)
+from privplan import plan as plans
+from privplan import plan_size, summary_json
+from privplan.planner import PlanRequest, Wishes, make_plan
+from privplan.presets import Parameterisation, Pretraining
+from privplan.stages import Sharing
+
+
+def plan(
+    eps: Eps,
+    *,
+    delta: Delta = None,
+    records: Annotated[
+        int | None, typer.Option("--n", help="Number of records; becomes public.")
+    ] = None,
+    data: Data = None,
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            "--stages",
+            help="Alone: coarse and cleaning synthetic, context private. Or "
+            "NAME=SOURCE[@SIGMA],... with the sources private, synthetic, public, "
+            "gaussian. Or dpdm, syngen-coarse, syngen-cleaning, syngen-finetune, "
+            "best. Left away: every stage private.",
+        ),
+    ] = None,
+    share: Annotated[
+        Sharing, typer.Option(help="What the stages' networks have in common.")
+    ] = Sharing.SEQUENTIAL,
+    pretrain: Annotated[
+        Pretraining | None, typer.Option(help="Learn from this before any record.")
+    ] = None,
+    public: PublicData = None,
+    parameterisation: Annotated[
+        Parameterisation | None,
+        typer.Option(help="Default edm; gaussian where a stage is."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Private steps.")] = None,
+    sample_rate: Annotated[
+        float | None, typer.Option(help="Probability of a record per step.")
+    ] = None,
+    noise_multiplicity: Annotated[
+        int | None, typer.Option(help="Noise draws per record and step.")
+    ] = None,
+    synthetic_steps: Annotated[
+        int | None, typer.Option(help="Steps on synthetic or public images.")
+    ] = None,
+    prior_noise: Annotated[
+        float | None, typer.Option(help="Noise multiplier of the Gaussian query.")
+    ] = None,
+    synthetic_weight: Annotated[
+        float, typer.Option(help="Of the synthetic gradient; --share mixture.")
+    ] = 1.0,
+    image_size: ImageSize = None,
+    classes: Classes = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Ask the other accountants now.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Where the plan goes.")] = Path("plan.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Plan what a budget buys; touches no private record.
+
+    Exit code: 0 planned, 2 a number or stage is not allowed, 3 no plan fits the budget.
+    """
+    wishes = Wishes(
+        steps=steps,
+        sample_rate=sample_rate,
+        noise_multiplicity=noise_multiplicity,
+        synthetic_steps=synthetic_steps,
+        prior_noise=prior_noise,
+        synthetic_weight=synthetic_weight,
+        public=actions.declared_public(public),
+    )
+    request = PlanRequest(
+        target_epsilon=eps,
+        target_delta=delta,
+        data=actions.declared_data(data, records, image_size, classes),
+        stages=stages,
+        sharing=share,
+        pretraining=pretrain,
+        parameterisation=parameterisation,
+        wishes=wishes,
+        second_opinions=verify,
+    )
+    made = make_plan(request)
+    plans.write(made, out)
+    if as_json:
+        trained = plan_size.trained_parameters(made.data, made.training)
+        found = summary_json.as_json(made, trained_parameters=trained)
+        render.print_json(found | {"path": str(out)})
+        return
+    render.plan(made)
+    render.talk(f"No record was touched. Saved {out}. Next: privplan train {out}")

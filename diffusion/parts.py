@@ -1,0 +1,119 @@
+"""Which networks a plan has, which phase trains which, and which stage asks which.
+
+    sharing      part                      trained at                 begins as
+    sequential,  shared                    public phases: all sigma   first weights
+    mixture                                private: private sigma
+    gated        public                    all sigma                  first weights
+                 private                   private sigma              public, averaged
+    experts      one per source of stages  its own sigma              first, or the
+                                                                      first weights
+                 first: phases with no     all sigma                  first weights
+                 stage of their own
+
+In `gated` and `experts` private steps never touch the public parts: what those answer
+is the same to the last bit, trained on records or not.
+
+Everything here is a function of the plan alone.
+"""
+
+import torch
+
+from diffusion.blueprint import network_of
+from diffusion.ema import Ema
+from diffusion.learned import Learned
+from diffusion.noise_levels import Interval
+from diffusion.trainer import Learner
+from diffusion.watching import RunOptions
+from privplan.plan import Plan, PlanPhase, PrivatePhase, PublicPhase, SyntheticPhase
+from privplan.stages import Sharing, Source
+
+SHARED = "shared"
+PUBLIC = "public"
+PRIVATE = "private"
+FIRST = "first"
+TRAINS = (SyntheticPhase, PublicPhase, PrivatePhase)
+
+
+def answering(plan: Plan, source: Source) -> str:
+    """Return the part that answers at the sigmas of a source, which is no query."""
+    match plan.training.sharing:
+        case Sharing.SEQUENTIAL | Sharing.MIXTURE:
+            return SHARED
+        case Sharing.GATED:
+            return PRIVATE if source is Source.PRIVATE else PUBLIC
+        case Sharing.EXPERTS:
+            return source.value
+
+
+def trained_by(plan: Plan, phase: PlanPhase) -> str | None:
+    """Return the part that a phase trains; None if it trains none."""
+    if not isinstance(phase, TRAINS):
+        return None
+    source = Source(phase.kind)
+    if plan.training.sharing is Sharing.EXPERTS and not plan.intervals(source):
+        return FIRST
+    return answering(plan, source)
+
+
+def parts_of(plan: Plan) -> tuple[str, ...]:
+    """Return the names of all networks of a plan, in the order they are trained."""
+    names = (trained_by(plan, phase) for phase in plan.phases)
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def whole(plan: Plan) -> tuple[Interval, ...]:
+    """Return the whole range of sigma, as one interval."""
+    return ((plan.training.sigma_min, plan.training.sigma_max),)
+
+
+def trained_at(plan: Plan, phase: PlanPhase) -> tuple[Interval, ...]:
+    """Return the intervals of sigma that a phase trains, in increasing order."""
+    source = Source(phase.kind)
+    apart = plan.training.sharing is Sharing.EXPERTS
+    if source is Source.PRIVATE or (apart and plan.intervals(source)):
+        return tuple(sorted(plan.intervals(source)))
+    return whole(plan)
+
+
+def new_learned(plan: Plan, options: RunOptions) -> Learned:
+    """Build the networks of a plan, ready for its first phase."""
+    learned = Learned(parts={name: _fresh(plan, options) for name in parts_of(plan)})
+    start_phase(learned, plan, plan.phases[0])
+    return learned
+
+
+def start_phase(learned: Learned, plan: Plan, phase: PlanPhase) -> None:
+    """Make a phase's part the active one, with a fresh optimiser.
+
+    Weights and averages stay, except of a part that begins as a copy of another.
+    """
+    learned.active = trained_by(plan, phase)
+    learner = learned.learner
+    if learner is None or not isinstance(phase, TRAINS):
+        return
+    origin = _origin(plan, learned.active)
+    if origin is not None:
+        learner.network.load_state_dict(learned.parts[origin].ema.averaged())
+        learner.ema = Ema(learner.network, plan.training.ema_decay)
+    learner.optimiser = torch.optim.Adam(learner.network.parameters())
+    learner.learning_rate = phase.learning_rate
+    learner.steps_done = 0
+
+
+def _origin(plan: Plan, name: str | None) -> str | None:
+    sharing, names = plan.training.sharing, parts_of(plan)
+    if sharing is Sharing.GATED and name == PRIVATE and PUBLIC in names:
+        return PUBLIC
+    if sharing is Sharing.EXPERTS and name != FIRST and FIRST in names:
+        return FIRST
+    return None
+
+
+def _fresh(plan: Plan, options: RunOptions) -> Learner:
+    network = network_of(plan).to(options.device)
+    return Learner(
+        network=network,
+        optimiser=torch.optim.Adam(network.parameters()),
+        ema=Ema(network, plan.training.ema_decay),
+        learning_rate=0.0,
+    )
