@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from cli import render, second_opinions
 from cli.live import Interrupt, LiveView
-from privplan import canonical, files, keys, ledger, report, signing, verify
+from privplan import canonical, files, keys, ledger, report, signing
 from privplan.code_identity import source_digest
 from privplan.errors import DataError, DocumentError, ExitCode, ParameterError
-from privplan.findings import Verdict
 from privplan.keys import SigningKey
 from privplan.plan import Plan
 from privplan.planner import DIGITS, DeclaredData, PublicData
@@ -241,36 +240,6 @@ def _utility(folder: Path) -> tuple[Utility, ...]:
             f"{path} is not an evaluation that privplan wrote",
             hint="run privplan evaluate again",
         ) from error
-
-
-def verify_report(
-    path: Path, *, trusted: list[Path], ledger_path: Path | None, folder: Path | None
-) -> tuple[Verdict, bool]:
-    """Verify a report; return the verdict and whether the keys came from the user.
-
-    Raises:
-        DocumentError: The report or a key cannot be read, or there is no key.
-    """
-    if path.is_dir():
-        path = path / REPORT_NAME
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise DocumentError(
-            f"the report {path} cannot be read: {error.strerror}",
-            hint="give the path of a report.json",
-        ) from error
-    beside = path.parent / PUBLIC_KEY_NAME
-    if not trusted and not beside.is_file():
-        raise DocumentError(
-            f"there is no key to check {path.name} with",
-            hint="give --key with the public key of whoever should have signed",
-        )
-    known = [keys.load_public(key) for key in trusted or [beside]]
-    found = verify.verify(
-        text, folder=folder or path.parent, trusted=known, ledger_path=ledger_path
-    )
-    return found, bool(trusted)
 
 
 def require_samples(folder: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli import actions, render
+from cli import actions, render, verification
 from privplan import files, keys
 from privplan import plan as plans
 from privplan.errors import ExitCode, PolicyError
@@ -95,7 +95,7 @@ def _report_and_verify(made: Plan, folder: Path) -> ExitCode:
     code = actions.write_report(made, folder, signer, path)
     render.report(made, path, signer.public, code, as_json=False)
     _say("6 of 6", "verify the report, as a stranger would")
-    found, pinned = actions.verify_report(
+    found, pinned = verification.verify_report(
         path, trusted=[key_path.with_suffix(".pub")], ledger_path=None, folder=None
     )
     render.verdict(found, pinned=pinned, as_json=False)

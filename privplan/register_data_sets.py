@@ -82,6 +82,12 @@ class DataSet:
         )
 
     @property
+    def taken(self) -> tuple[float, float]:
+        """What was taken, as floats: epsilon, delta; never below the truth."""
+        epsilon, delta = self.spent
+        return _up(epsilon), _up(delta)
+
+    @property
     def left(self) -> tuple[float, float]:
         """What may still be reserved: epsilon, delta; never above the truth."""
         if self.void is not None:
@@ -111,15 +117,15 @@ class DataSet:
             )
         if self.fits(epsilon, delta):
             return
-        spent, left = self.spent, self.left
-        of_epsilon = _up(spent[0]) + epsilon - self.grant.epsilon
-        name, place = ("epsilon", 0) if of_epsilon > 0 else ("delta", 1)
+        spent, left = self.taken, self.left
+        over = spent[0] + epsilon > self.grant.epsilon
+        name, place = ("epsilon", 0) if over else ("delta", 1)
         asked, allowed = (epsilon, delta)[place], self.granted[place]
         raise BudgetExceededError(
-            f"data set '{self.name}' has spent {name} {_up(spent[place]):.6g} of "
+            f"data set '{self.name}' has spent {name} {spent[place]:.6g} of "
             f"{allowed:g}, and this asks for {asked:.6g}",
             stage=self.name,
-            needed=_up(spent[place]) + asked,
+            needed=spent[place] + asked,
             target=allowed,
             hint=_ways_out(name, left[place]),
         )
