@@ -127,7 +127,8 @@ def trust_add(
     owner: Annotated[str, typer.Option(help="Whose key it is.")],
     *,
     start: Annotated[
-        str | None, typer.Option("--from", help="First day or moment; default now.")
+        str | None,
+        typer.Option("--from", help="First day or moment; default always."),
     ] = None,
     until: _Until = None,
     path: _Path = _DEFAULT,

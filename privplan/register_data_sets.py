@@ -189,11 +189,11 @@ def _exact(number: float) -> Fraction:
 
 def _down(number: Fraction) -> float:
     near = float(number)
-    if Fraction(near) > number:
+    if _exact(near) > number:
         near = math.nextafter(near, -math.inf)
     return max(near, 0.0)
 
 
 def _up(number: Fraction) -> float:
     near = float(number)
-    return math.nextafter(near, math.inf) if Fraction(near) < number else near
+    return math.nextafter(near, math.inf) if _exact(near) < number else near

@@ -107,15 +107,17 @@ class Trust:
             return gone
         at = written or now
         if not key.valid_at(at):
-            return (
-                f"key {keyid[:16]} is valid from {_day(key.valid_from)} until "
-                f"{_day(key.valid_until)}, not on {_day(at)}"
-            )
+            start = _said(key.valid_from, "the beginning")
+            end = _said(key.valid_until, "further notice")
+            on = moments.text(at)
+            return f"key {keyid[:16]} is valid from {start} to {end}, not on {on}"
         return None
 
     def _revocation(self, keyid: str, now: datetime) -> str | None:
         place: str | None = keyid
-        while place is not None:
+        seen: set[str] = set()
+        while place is not None and place not in seen:
+            seen.add(place)
             key = self.keys[place]
             if key.revoked is not None and key.revoked.start <= now:
                 whose = f"key {place[:16]}"
@@ -123,12 +125,12 @@ class Trust:
                     whose = f"key {keyid[:16]} was vouched for by {whose}, which"
                 since = moments.text(key.revoked.start)
                 return f"{whose} was revoked from {since} on: {key.revoked.reason}"
-            place = key.vouched_by if key.vouched_by != place else None
+            place = key.vouched_by
         return None
 
 
 _DAY = moments.parse("2026-01-01")
 
 
-def _day(moment: datetime | None) -> str:
-    return "further notice" if moment is None else moments.text(moment)[:10]
+def _said(moment: datetime | None, otherwise: str) -> str:
+    return otherwise if moment is None else moments.text(moment)

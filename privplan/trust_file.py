@@ -19,53 +19,16 @@ Source: the roles follow The Update Framework: roots sign who may sign.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from privplan import canonical, files, moments, signing
+from privplan import files, moments, signing
 from privplan.errors import DocumentError, IntegrityError, PolicyError
-from privplan.fields import Count, Digest, Document, Name, read_document
+from privplan.fields import read_document
 from privplan.keys import PublicKey, Role, SigningKey
-from privplan.trust import Revocation, Trust, TrustedKey
-
-PREDICATE_TYPE = "https://privplan.dev/attestation/trust-link/v1"
-_MAX_LINKS = 1000
-
-
-class _Add(Document):
-    action: Literal["add"]
-    role: Role = Field(strict=False)
-    public_key: Digest
-    owner: Name
-    valid_from: Name
-    valid_until: Name | None
-
-
-class _Revoke(Document):
-    action: Literal["revoke"]
-    keyid: Digest
-    revoked_from: Name
-    reason: Name
-
-
-class _Link(Document):
-    format: Literal["privplan-trust/1"]
-    sequence: Count
-    previous: Digest
-    said: Annotated[_Add | _Revoke, Field(discriminator="action")]
-
-
-class _File(Document):
-    format: Literal["privplan-trust/1"]
-    root: Digest
-    links: tuple[dict[str, Any], ...] = Field(
-        min_length=1, max_length=_MAX_LINKS, strict=False
-    )
+from privplan.trust import Trust
+from privplan.trust_links import PREDICATE_TYPE, TrustDocument, follow
 
 
 def new(path: Path, root: SigningKey, *, owner: str, until: str | None = None) -> Trust:
@@ -87,7 +50,7 @@ def new(path: Path, root: SigningKey, *, owner: str, until: str | None = None) -
             f"{path} exists, and a trust file is only ever added to",
             hint="use privplan trust add, or choose another name",
         )
-    empty = _File.model_construct(
+    empty = TrustDocument.model_construct(
         format="privplan-trust/1", root=root.public.raw.hex(), links=()
     )
     return _extend(path, empty, _adding(root.public, owner, until=until), root)
@@ -104,12 +67,23 @@ def add(
 ) -> Trust:
     """Add a key to a trust file, or vouch for a successor of the same role.
 
+    Args:
+        path: The trust file.
+        key: The key to add, in the role it names.
+        signer: A root key; or the key that this one succeeds.
+        owner: Whose it is.
+        start: Valid from then on; None means always for a root's word, now for a
+            predecessor's.
+        until: Valid until then; None means without end.
+
     Raises:
         PolicyError: The signer may not add it, or it was revoked.
         IntegrityError: The trust file is broken.
         ParameterError: `start` or `until` is not a moment.
         DocumentError: The file cannot be read or written.
     """
+    if start is None and signer.public.role is not Role.ROOT:
+        start = moments.text(moments.now())
     said = _adding(key, owner, start=start, until=until)
     return _extend(path, _read_file(path), said, signer)
 
@@ -147,7 +121,7 @@ def read(path: Path, *, root: PublicKey | None = None) -> Trust:
             file is another root's.
         DocumentError: It cannot be read, or is not a trust file.
     """
-    trust = _follow_all(_read_file(path))
+    trust = follow(_read_file(path))
     first = next(iter(trust.keys))
     if root is not None and first != root.keyid:
         raise IntegrityError(
@@ -160,20 +134,21 @@ def read(path: Path, *, root: PublicKey | None = None) -> Trust:
 def _adding(
     key: PublicKey, owner: str, *, start: str | None = None, until: str | None = None
 ) -> dict[str, Any]:
-    since = moments.now() if start is None else moments.parse(start)
     return {
         "action": "add",
         "role": key.role.value,
         "public_key": key.raw.hex(),
         "owner": owner,
-        "valid_from": moments.text(since),
+        "valid_from": None if start is None else moments.text(moments.parse(start)),
         "valid_until": None if until is None else moments.text(moments.parse(until)),
     }
 
 
-def _extend(path: Path, old: _File, said: dict[str, Any], signer: SigningKey) -> Trust:
+def _extend(
+    path: Path, old: TrustDocument, said: dict[str, Any], signer: SigningKey
+) -> Trust:
     """Append a link, follow the whole chain with it, and only then write it."""
-    before = _follow_all(old)
+    before = follow(old)
     link = {
         "format": "privplan-trust/1",
         "sequence": before.links + 1,
@@ -185,13 +160,13 @@ def _extend(path: Path, old: _File, said: dict[str, Any], signer: SigningKey) ->
     )
     envelope = json.loads(signing.sign(statement, signer))
     file = old.model_copy(update={"links": (*old.links, envelope)})
-    after = _follow_all(file)
+    after = follow(file)
     text = json.dumps(file.model_dump(mode="json"), indent=2) + "\n"
     files.write_text(path, text, what="trust file")
     return after
 
 
-def _read_file(path: Path) -> _File:
+def _read_file(path: Path) -> TrustDocument:
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -199,97 +174,4 @@ def _read_file(path: Path) -> _File:
             f"the trust file {path} cannot be read: {error.strerror}",
             hint="begin one with privplan trust new, or give its path",
         ) from error
-    return read_document(_File, text, what="trust file")
-
-
-def _follow_all(file: _File) -> Trust:
-    root = PublicKey(role=Role.ROOT, raw=bytes.fromhex(file.root))
-    trust = Trust()
-    for envelope in file.links:
-        trusted = trust.public_keys() if trust.links else (root,)
-        opened = signing.open_envelope(json.dumps(envelope).encode(), trusted=trusted)
-        if opened.statement["predicateType"] != PREDICATE_TYPE:
-            raise _broken(trust, "it is another kind of statement")
-        inner = canonical.canonical_bytes(opened.statement["predicate"])
-        link = read_document(_Link, inner, what="trust file")
-        if (link.sequence, link.previous) != (trust.links + 1, trust.head):
-            raise _broken(trust, "it is missing, or another link is in its place")
-        if isinstance(link.said, _Add):
-            _add(trust, link.said, opened.keyids)
-        else:
-            _revoke(trust, link.said, opened.keyids)
-        trust.links = link.sequence
-        trust.head = hashlib.sha256(opened.payload).hexdigest()
-    return trust
-
-
-def _add(trust: Trust, said: _Add, signers: tuple[str, ...]) -> None:
-    key = PublicKey(role=said.role, raw=bytes.fromhex(said.public_key))
-    known = trust.keys.get(key.keyid)
-    if known is not None and known.revoked is not None:
-        raise _refused(f"key {key.fingerprint} was revoked, and stays so")
-    start = moments.parse(said.valid_from)
-    voucher = _voucher(trust, key, signers)
-    before = trust.keys.get(voucher)
-    if before is not None and not before.valid_at(start):
-        raise _refused(
-            f"key {voucher[:16]} was not valid on {said.valid_from[:10]}, when the new "
-            "key begins"
-        )
-    trust.keys[key.keyid] = TrustedKey(
-        public=key,
-        owner=said.owner,
-        valid_from=start,
-        valid_until=None
-        if said.valid_until is None
-        else moments.parse(said.valid_until),
-        vouched_by=voucher,
-    )
-
-
-def _voucher(trust: Trust, key: PublicKey, signers: tuple[str, ...]) -> str:
-    """Return the signer that may add a key: a root, or one of the same role."""
-    if trust.links == 0:
-        if signers != (key.keyid,) or key.role is not Role.ROOT:
-            raise _broken(trust, "it is not a root key's, about itself")
-        return key.keyid
-    able = [keyid for keyid in signers if trust.keys[keyid].revoked is None]
-    roots = [k for k in able if trust.keys[k].public.role is Role.ROOT]
-    same = [k for k in able if trust.keys[k].public.role is key.role]
-    new = key.keyid not in trust.keys
-    if not (roots or (same and new)):
-        raise _refused(
-            f"the signer may not add a key of a {key.role}: only a root may, or a "
-            "key of that role for its successor"
-        )
-    return (roots or same)[0]
-
-
-def _revoke(trust: Trust, said: _Revoke, signers: tuple[str, ...]) -> None:
-    key = trust.keys.get(said.keyid)
-    if key is None or key.revoked is not None:
-        what = "is not in the trust file" if key is None else "is revoked already"
-        raise _refused(f"key {said.keyid[:16]} {what}")
-    able = [keyid for keyid in signers if trust.keys[keyid].revoked is None]
-    if not any(
-        keyid == said.keyid or trust.keys[keyid].public.role is Role.ROOT
-        for keyid in able
-    ):
-        raise _refused(
-            f"the signer may not revoke key {said.keyid[:16]}: only a root may, or the "
-            "key itself"
-        )
-    since = moments.parse(said.revoked_from)
-    revoked = Revocation(start=since, reason=said.reason)
-    trust.keys[said.keyid] = replace(key, revoked=revoked)
-
-
-def _broken(trust: Trust, problem: str) -> IntegrityError:
-    return IntegrityError(
-        f"the trust file is broken at link {trust.links + 1}: {problem}",
-        hint="ask the owner of the root key for the trust file again",
-    )
-
-
-def _refused(problem: str) -> PolicyError:
-    return PolicyError(problem, hint="sign with a root key of this trust file")
+    return read_document(TrustDocument, text, what="trust file")
