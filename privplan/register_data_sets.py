@@ -122,8 +122,8 @@ class DataSet:
         name, place = ("epsilon", 0) if over else ("delta", 1)
         asked, allowed = (epsilon, delta)[place], self.granted[place]
         raise BudgetExceededError(
-            f"data set '{self.name}' has spent {name} {spent[place]:.6g} of "
-            f"{allowed:g}, and this asks for {asked:.6g}",
+            f"data set '{self.name}' has spent {name} {_six(spent[place])} of "
+            f"{allowed:g}, and this asks for {_six(asked)}",
             stage=self.name,
             needed=spent[place] + asked,
             target=allowed,
@@ -168,6 +168,10 @@ def check_promise(grant: Grant, asked: PrivacyBudget, moment: datetime) -> None:
 def _promise(budget: PrivacyBudget) -> str:
     unit = budget.unit
     return f"{unit.max_records} records per '{unit.name}', {budget.adjacency}"
+
+
+def _six(number: float) -> str:
+    return f"{canonical.round_up(number, 6):g}"
 
 
 def _ways_out(name: str, left: float) -> str:
