@@ -113,6 +113,10 @@ class Trust:
             return f"key {keyid[:16]} is valid from {start} to {end}, not on {on}"
         return None
 
+    def stands(self, keyid: str) -> bool:
+        """Tell whether neither a key nor any that vouched for it was ever revoked."""
+        return self._revocation(keyid, _END) is None
+
     def _revocation(self, keyid: str, now: datetime) -> str | None:
         place: str | None = keyid
         seen: set[str] = set()
@@ -130,6 +134,7 @@ class Trust:
 
 
 _DAY = moments.parse("2026-01-01")
+_END = moments.parse("9999-12-31")
 
 
 def _said(moment: datetime | None, otherwise: str) -> str:

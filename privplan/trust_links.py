@@ -1,8 +1,8 @@
 """The links of a trust file: what each may say, and who may sign it.
 
-A link counts if it names the one before it by digest and a root that is not revoked
-signed it. Besides, a key may vouch for a new key of its own role, inside its own time,
-and any key may revoke itself.
+A link counts if it names the one before it by digest and a root in good standing signed
+it: neither it nor whoever vouched for it was revoked before. Besides, a key may vouch
+for a new key of its own role, inside its own time, and any key may revoke itself.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _voucher(trust: Trust, key: PublicKey, signers: tuple[str, ...]) -> str:
         if signers != (key.keyid,) or key.role is not Role.ROOT:
             raise _broken(trust, "it is not a root key's, about itself")
         return key.keyid
-    able = [keyid for keyid in signers if trust.keys[keyid].revoked is None]
+    able = [keyid for keyid in signers if trust.stands(keyid)]
     roots = [k for k in able if trust.keys[k].public.role is Role.ROOT]
     same = [k for k in able if trust.keys[k].public.role is key.role]
     new = key.keyid not in trust.keys
@@ -135,7 +135,7 @@ def _revoke(trust: Trust, said: _Revoke, signers: tuple[str, ...]) -> None:
     if key is None or key.revoked is not None:
         what = "is not in the trust file" if key is None else "is revoked already"
         raise _refused(f"key {said.keyid[:16]} {what}")
-    able = [keyid for keyid in signers if trust.keys[keyid].revoked is None]
+    able = [keyid for keyid in signers if trust.stands(keyid)]
     if not any(
         keyid == said.keyid or trust.keys[keyid].public.role is Role.ROOT
         for keyid in able
