@@ -56,6 +56,7 @@ def grant(
     Exit code: 0 granted, 1 a file cannot be read or written, 2 a number is not
     allowed, 4 the register was changed, 5 not an officer's key, or granted already.
     """
+    checks.name(data_set=data_set, unit=unit)
     budget = PrivacyBudget(
         target_epsilon=eps,
         target_delta=delta,

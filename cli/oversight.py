@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import folders, keyring
-from privplan import approval, files, keys, policy, trust_file
+from privplan import approval, files, keys, policy, register_file, trust_file
 from privplan.errors import DocumentError, ParameterError
 from privplan.keys import PublicKey, SigningKey
 from privplan.plan import Plan
@@ -64,6 +64,7 @@ def charge(
 
     Raises:
         ParameterError: An option about a register was given without one.
+        PrivplanError: The register is not there, or not whole.
     """
     if register is None:
         if data_set is not None or refundable:
@@ -72,6 +73,7 @@ def charge(
                 hint="add --register",
             )
         return None
+    register_file.read(register, trusted)  # refuse before anything else is asked
     return Charge(
         register=register, trust=trusted, data_set=data_set, refundable=refundable
     )

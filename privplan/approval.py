@@ -18,7 +18,12 @@ from pydantic import Field
 
 from privplan import accounting, canonical, moments, signing
 from privplan.budget import Adjacency
-from privplan.errors import BudgetExceededError, PolicyError, PrivplanError
+from privplan.errors import (
+    BudgetExceededError,
+    ParameterError,
+    PolicyError,
+    PrivplanError,
+)
 from privplan.fields import Count, Digest, Document, Name, Number, read_document
 from privplan.grants import check_officer
 from privplan.keys import Role, SigningKey
@@ -26,6 +31,7 @@ from privplan.plan import Plan
 from privplan.trust import Trust
 
 PREDICATE_TYPE = "https://privplan.dev/attestation/dp-plan-approval/v1"
+_MAX_NOTE = 2000
 
 
 class Approval(Document):
@@ -50,7 +56,7 @@ class Approval(Document):
     adjacency: Adjacency = Field(strict=False)
     unit: Name
     max_records_per_unit: Count
-    note: str = Field(max_length=2000)
+    note: str = Field(max_length=_MAX_NOTE)
     expires: Name | None
     written: Name
 
@@ -76,9 +82,14 @@ def approve(
     Raises:
         PolicyError: The key is not an officer's.
         BudgetExceededError: The plan costs more than its own budget.
-        ParameterError: `expires` is not a moment.
+        ParameterError: `expires` is not a moment, or the note is too long.
     """
     check_officer(key)
+    if not len(note) <= _MAX_NOTE:
+        raise ParameterError(
+            f"the note has {len(note):,} characters, more than {_MAX_NOTE:,}",
+            hint="give --note a sentence",
+        )
     budget = plan.budget.as_budget()
     cost = accounting.epsilon(
         plan.event, delta=budget.target_delta, adjacency=budget.adjacency

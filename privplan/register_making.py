@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from privplan import grants, moments, register_costs
+from privplan import checks, grants, moments, register_costs
 from privplan.budget import PrivacyBudget
 from privplan.errors import BudgetExceededError, PolicyError
 from privplan.grants import Grant
@@ -70,6 +70,7 @@ def grant(request: GrantRequest, tally: Tally, key: bytes) -> Grant:
         PolicyError: The data set has a grant, or the data are another data set.
         ParameterError: A number or the day of expiry is not allowed.
     """
+    checks.name(data_set=request.data_set, unit=request.budget.unit.name)
     commitment = commit(key, request.data_digest)
     other = tally.by_commitment(commitment)
     if other is not None and other.name != request.data_set:

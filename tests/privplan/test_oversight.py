@@ -15,7 +15,7 @@ from privplan import (
     trust_file,
     verify,
 )
-from privplan.errors import ExitCode
+from privplan.errors import ExitCode, PolicyError
 from privplan.findings import Outcome
 from privplan.keys import Role
 from privplan.oversight import Office
@@ -36,7 +36,7 @@ def made():
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory, made):
+def original(tmp_path_factory, made, asked_once):
     """A finished run that a register paid for, its report, and a trust file."""
     folder = tmp_path_factory.mktemp("office")
     path = make.begun(folder)
@@ -224,11 +224,11 @@ def test_the_grant_of_a_revoked_officer_pays_for_nothing(folder, made):
     assert step(found, "V11").outcome is Outcome.PASSED
     assert "counts no more" in step(found, "V12").text
     known = trust_file.read(folder / "trust.json")
-    with Register.open(folder / "register.sqlite", trust=known) as book:
-        from privplan.errors import PolicyError
-
-        with pytest.raises(PolicyError, match="does not count.*laptop stolen"):
-            book.reserve(make.variant(made, 3), make.DATA)
+    with (
+        Register.open(folder / "register.sqlite", trust=known) as book,
+        pytest.raises(PolicyError, match=r"does not count.*laptop stolen"),
+    ):
+        book.reserve(make.variant(made, 3), make.DATA)
 
 
 def test_a_new_officer_takes_over_a_register(folder, made):
