@@ -59,6 +59,7 @@ class DataSet:
         commitments: To the forms of the data (such as two image sizes) that are it.
         reservations: By name, in order.
         void: Why the grant in force does not count; None if it does.
+        spent: What was taken, running and settled: epsilon, delta; exact.
     """
 
     name: str
@@ -66,19 +67,27 @@ class DataSet:
     commitments: set[str] = field(default_factory=set)
     reservations: dict[str, Reservation] = field(default_factory=dict)
     void: str | None = None
+    spent: tuple[Fraction, Fraction] = (Fraction(), Fraction())
 
     @property
     def grant(self) -> Grant:
         """The grant in force."""
         return self.grants[-1][0]
 
-    @property
-    def spent(self) -> tuple[Fraction, Fraction]:
-        """What was taken, running and settled: epsilon, delta; exact."""
-        costs = [reservation.cost for reservation in self.reservations.values()]
-        return (
-            sum((cost[0] for cost in costs), Fraction()),
-            sum((cost[1] for cost in costs), Fraction()),
+    def take(self, reservation: Reservation) -> None:
+        """Count a new reservation."""
+        self.reservations[reservation.entry.reservation] = reservation
+        epsilon, delta = reservation.cost
+        self.spent = self.spent[0] + epsilon, self.spent[1] + delta
+
+    def settle(self, reservation: Reservation, entry: Settle) -> None:
+        """Count a reservation at what it cost in the end."""
+        before = reservation.cost
+        reservation.settled = entry
+        after = reservation.cost
+        self.spent = (
+            self.spent[0] - before[0] + after[0],
+            self.spent[1] - before[1] + after[1],
         )
 
     @property

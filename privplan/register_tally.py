@@ -55,6 +55,7 @@ class Tally:
     head: LedgerHead = START
     opening: Opening | None = None
     data_sets: dict[str, DataSet] = field(default_factory=dict)
+    _by_ledger: dict[str, tuple[DataSet, Reservation]] = field(default_factory=dict)
 
     def follow(self, sequence: int, previous: str, text: bytes, digest: str) -> Entry:
         """Check that an entry is the next of the chain, and count it.
@@ -96,11 +97,7 @@ class Tally:
 
     def by_ledger(self, ledger_id: str) -> tuple[DataSet, Reservation] | None:
         """Find the reservation whose run has a ledger."""
-        for data_set in self.data_sets.values():
-            for found in data_set.reservations.values():
-                if found.begun is not None and found.begun.ledger_id == ledger_id:
-                    return data_set, found
-        return None
+        return self._by_ledger.get(ledger_id)
 
     def authority(self) -> Trust:
         """Return the keys whose grants count."""
@@ -158,18 +155,19 @@ class Tally:
         _check_cost(entry.epsilon, entry.delta, register_costs.of(entry))
         if not data_set.fits(entry.epsilon, entry.delta):
             raise malformed("it takes more than was granted")
-        data_set.reservations[entry.reservation] = Reservation(entry=entry, head=head)
+        data_set.take(Reservation(entry=entry, head=head))
 
     def _begin(self, entry: Begin) -> None:
         moments.parse(entry.time)
-        reserved = self._open(entry.reservation)
+        data_set, reserved = self._open(entry.reservation)
         if reserved.begun is not None or self.by_ledger(entry.ledger_id) is not None:
             raise malformed("its reservation or its ledger has begun already")
         reserved.begun = entry
+        self._by_ledger[entry.ledger_id] = data_set, reserved
 
     def _settle(self, entry: Settle) -> None:
         moments.parse(entry.time)
-        reserved = self._open(entry.reservation)
+        data_set, reserved = self._open(entry.reservation)
         if reserved.begun is None or reserved.begun.ledger_id != entry.ledger_id:
             raise malformed("it rests on another ledger than its run has")
         allowed = {phase.phase: phase.steps for phase in reserved.entry.phases}
@@ -179,13 +177,13 @@ class Tally:
             raise malformed("it counts steps that were not reserved")
         cost = register_costs.realised(reserved.entry, entry.counted)
         _check_cost(entry.epsilon, entry.delta, cost)
-        reserved.settled = entry
+        data_set.settle(reserved, entry)
 
-    def _open(self, name: str) -> Reservation:
+    def _open(self, name: str) -> tuple[DataSet, Reservation]:
         found = self.reservation(name)
         if found is None or found[1].settled is not None:
             raise malformed("its reservation is unknown or settled already")
-        return found[1]
+        return found
 
 
 def _check_cost(epsilon: float, delta: float, cost: Cost) -> None:

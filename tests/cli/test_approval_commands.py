@@ -7,13 +7,21 @@ import shutil
 
 import pytest
 
+from cli import actions
 from cli.__main__ import main
+from privplan import plan as plans
+from tests.privplan.registers import ledger_of
 
 POLICY = """format = "privplan-policy/1"
 max_epsilon = 4.0
 require_approval = true
 trust = "trust.json"
 """
+
+
+def say(command):
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main([str(word) for word in command]) == 0, command
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +38,17 @@ def job(tmp_path_factory, asked_once):
         ["plan", "--eps", "3", "--stages", "--steps", "4", "--sample-rate", "0.1",
          "--noise-multiplicity", "2", "--synthetic-steps", "2",
          "--out", folder / "plan.json"],
-        ["train", folder / "plan.json", "--out", folder / "run"],
-        ["report", folder / "run", "--key", folder / "trainer.key"],
     ]  # fmt: skip
     for command in commands:
-        with contextlib.redirect_stdout(io.StringIO()):
-            assert main([str(word) for word in command]) == 0, command
+        say(command)
+    run = folder / "run"
+    run.mkdir()
+    plan = plans.read(folder / "plan.json")
+    plans.write(plan, run / "plan.json")
+    with ledger_of(run / "ledger.sqlite", plan) as book:
+        for phase in plan.phases:
+            book.reserve(phase.name, phase.steps)
+    say(["report", run, "--key", folder / "trainer.key"])
     (folder / "policy.toml").write_text(POLICY)
     return folder
 
@@ -49,8 +62,9 @@ def folder(job, tmp_path, monkeypatch):
 
 
 def test_a_policy_lets_a_plan_run_only_when_an_officer_approved_it(
-    folder, cli, refused
+    folder, cli, refused, monkeypatch
 ):
+    monkeypatch.setattr(actions, "run_training", lambda *_, **__: True)
     train = ("train", "plan.json", "--policy", "policy.toml", "--out", "new")
     code, message = refused(*train)
     assert (code, "requires an approval" in message) == (5, True)
@@ -58,6 +72,7 @@ def test_a_policy_lets_a_plan_run_only_when_an_officer_approved_it(
     assert refused("approve", "plan.json", "--key", "trainer.key")[0] == 5
     assert cli("approve", "plan.json", "--key", "officer.key")[0] == 0
     assert cli(*train)[0] == 0
+    shutil.copy("plan.json", "new/plan.json")
     resume = ("train", "new", "--resume", "--policy", "policy.toml")
     assert cli(*resume)[0] == 0
     (folder / "new" / "plan.approval.json").unlink()

@@ -83,8 +83,8 @@ def test_halves_of_a_budget_are_the_budget(path):
     head = ledger.LedgerHead(sequence=1, hash="0" * 64)
     for name, epsilon, delta in (("a", 0.1, 1e-7), ("b", 0.2, 2e-7)):
         assert data_set.fits(epsilon, delta)
-        entry = Reserve.model_construct(epsilon=epsilon, delta=delta)
-        data_set.reservations[name] = Reservation(entry=entry, head=head)
+        entry = Reserve.model_construct(reservation=name, epsilon=epsilon, delta=delta)
+        data_set.take(Reservation(entry=entry, head=head))
     assert data_set.left == (0.0, 0.0)
     assert not data_set.fits(5e-324, 0.0)
     assert not data_set.fits(math.nan, 0.0)
@@ -98,8 +98,10 @@ def test_what_is_taken_and_left_never_adds_up_to_more_than_was_granted(costs, gr
     head = ledger.LedgerHead(sequence=1, hash="0" * 64)
     for number, cost in enumerate(costs):
         if data_set.fits(cost, 0.0):
-            entry = Reserve.model_construct(epsilon=cost, delta=0.0)
-            data_set.reservations[str(number)] = Reservation(entry=entry, head=head)
+            entry = Reserve.model_construct(
+                reservation=str(number), epsilon=cost, delta=0.0
+            )
+            data_set.take(Reservation(entry=entry, head=head))
     exact = sum(
         (Fraction(repr(r.entry.epsilon)) for r in data_set.reservations.values()),
         Fraction(),
