@@ -193,6 +193,21 @@ def test_a_chain_built_anew_with_a_lower_cost_is_refused(path, original, entry, 
         register.read(path)
 
 
+def test_a_chain_with_one_reservation_too_many_cannot_be_read(path, original):
+    """A tool that forgot to look would write it; nobody may then count on it."""
+    found = rows(original)
+    crowd = [found[0], found[1], *([found[2]] * 5)]
+
+    def edit(number, body):
+        return body | ({"reservation": f"run {number}"} if number > 2 else {})
+
+    overwrite(path, rechained(crowd[:6], edit))
+    assert register.read(path).tally.data_sets["digits"].left[0] < 1e-3
+    overwrite(path, rechained(crowd, edit))
+    with pytest.raises(IntegrityError, match=r"entry 7: it takes more than was"):
+        register.read(path)
+
+
 def test_a_grant_vouches_for_everything_before_it(path, original):
     """Fewer steps reserved, every cost right, every hash anew: the officer's word."""
 
