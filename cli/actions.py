@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli import render, second_opinions
 from cli.live import Interrupt, LiveView
 from privplan import canonical, files, keys, ledger, report, signing
 from privplan.code_identity import source_digest
@@ -118,9 +117,6 @@ def run_training(
     from diffusion.run import train  # noqa: PLC0415
 
     images = load_private(data, image_size=image_size, classes=plan.data.classes)
-    said = None if resume else second_opinions.ask(plan)
-    if said is not None:
-        render.talk(said)
     interrupt = Interrupt()
     with LiveView(plan, interrupt).shown() as view:
         return train(

@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cli import second_opinions
 from privplan.canonical import text_up
 from privplan.plan import Plan, PlanPhase
 from privplan.summary import spent
@@ -81,6 +82,16 @@ class LiveView:
         """Show the view while the block runs."""
         with self._interrupt.watched(), self._progress:
             yield self
+
+    def ready(self, plan: Plan) -> None:
+        """Ask the other accountants, if the plan holds no answer of theirs.
+
+        Raises:
+            PolicyError: They disagree.
+        """
+        said = second_opinions.ask(plan)
+        if said is not None:
+            self._console.print(said, soft_wrap=True)
 
     def begin(self, phase: PlanPhase, *, done: int, lost: int) -> None:
         """A phase begins or goes on."""

@@ -22,8 +22,6 @@ from torch import Tensor, nn
 
 from diffusion.gaussian_query import QueryConfig, cosine, radius_of
 from diffusion.loss import RowLoss, Rows
-from diffusion.precond import Denoise
-from privplan import checks
 from privplan.errors import DataError
 
 _LEAST_VARIANCE = 1e-4
@@ -200,43 +198,6 @@ def prior_row_loss(prior: GaussianPrior) -> RowLoss:
         return error / prior.residual_std(sigma).square()
 
     return losses
-
-
-def handover(low: Denoise, high: Denoise, *, at: float) -> Denoise:
-    """Join two denoisers: `high` from sigma = `at` upwards, `low` below.
-
-    Which one answers depends on sigma alone, which is public.
-
-    Args:
-        low: For the smaller noise levels, such as a network.
-        high: For the larger ones, such as `GaussianPrior.denoise`.
-        at: Where they meet, in data units.
-
-    Raises:
-        ParameterError: `at` is not a positive finite number.
-
-    Example:
-        >>> def one(x, sigma, labels):
-        ...     return torch.ones_like(x)
-        >>> def two(x, sigma, labels):
-        ...     return 2 * torch.ones_like(x)
-        >>> joined = handover(one, two, at=1.0)
-        >>> x, labels = torch.zeros(2, 1, 1, 1), torch.tensor([0, 0])
-        >>> joined(x, torch.tensor([0.5, 1.0]), labels).flatten()
-        tensor([1., 2.])
-    """
-    checks.positive(at=at)
-
-    def joined(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
-        coarse = sigma >= at
-        if bool(coarse.all()):
-            return high(x, sigma, labels)
-        if not bool(coarse.any()):
-            return low(x, sigma, labels)
-        chosen = coarse[:, None, None, None]
-        return torch.where(chosen, high(x, sigma, labels), low(x, sigma, labels))
-
-    return joined
 
 
 def _shrunk_means(

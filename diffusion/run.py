@@ -77,7 +77,13 @@ def train(
     options = options or RunOptions()
     enforce.check(plan, images)
     enforce.check_public(plan, public)
-    _prepare(plan, folder, resume=resume)
+    watcher = watcher or Silent()
+    _check_folder(plan, folder, resume=resume)
+    files.make_folder(folder / "checkpoint")
+    if not resume:
+        watcher.ready(plan)
+    if not (folder / PLAN_NAME).exists():
+        plans.write(plan, folder / PLAN_NAME)
     guard = (
         enforce.resume(
             plan,
@@ -98,7 +104,7 @@ def train(
             guard=guard,
             learned=new_learned(plan, options),
             options=options,
-            watcher=watcher or Silent(),
+            watcher=watcher,
             random=RandomSource(unsafe_seed=options.unsafe_seed),
         )
         if options.unsafe_seed is not None:
@@ -106,7 +112,7 @@ def train(
         return RunResult(finished=_go(run), folder=folder)
 
 
-def _prepare(plan: Plan, folder: Path, *, resume: bool) -> None:
+def _check_folder(plan: Plan, folder: Path, *, resume: bool) -> None:
     ledger = folder / enforce.LEDGER_NAME
     if resume and not ledger.is_file():
         raise DataError(
@@ -118,11 +124,8 @@ def _prepare(plan: Plan, folder: Path, *, resume: bool) -> None:
             f"{folder} already holds a run",
             hint="add --resume to go on with it, or give another --out",
         )
-    files.make_folder(folder / "checkpoint")
     kept = folder / PLAN_NAME
-    if not kept.exists():
-        plans.write(plan, kept)
-    elif plans.read(kept).digest != plan.digest:
+    if kept.exists() and plans.read(kept).digest != plan.digest:
         raise PolicyError(
             f"{folder} belongs to another plan",
             hint="resume with the plan in that folder, or give another --out",

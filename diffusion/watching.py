@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from privplan import checks
-from privplan.plan import PlanPhase
+from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
 
 
 @runtime_checkable
 class Watcher(Protocol):
     """Someone who looks on; sees public numbers only."""
+
+    def ready(self, plan: Plan) -> None:
+        """A new run passed every check; no record is touched yet.
+
+        Whoever raises here refuses the run.
+        """
 
     def begin(self, phase: PlanPhase, *, done: int, lost: int) -> None:
         """A phase begins or goes on after `done` steps, `lost` of them in a crash."""
@@ -28,6 +34,9 @@ class Watcher(Protocol):
 
 class Silent:
     """A watcher that says nothing and never stops."""
+
+    def ready(self, plan: Plan) -> None:
+        """Do nothing."""
 
     def begin(self, phase: PlanPhase, *, done: int, lost: int) -> None:
         """Do nothing."""

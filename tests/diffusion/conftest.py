@@ -1,9 +1,14 @@
 """A plan small enough to run in a test, on the embedded digits."""
 
+import functools
+
 import pytest
 
 from diffusion.data import load_private
+from privplan import plan as plans
+from privplan.events import GaussianEvent
 from privplan.planner import PlanRequest, Wishes, make_plan
+from privplan.stages import Sharing
 
 STEPS = 6
 
@@ -23,4 +28,64 @@ def small_plan():
                 steps=STEPS, sample_rate=0.1, noise_multiplicity=2, synthetic_steps=3
             ),
         )
+    )
+
+
+DRAWN = "coarse=gaussian,context=private,cleaning=synthetic"
+
+
+@functools.cache
+def plan_for(stages, **wanted):
+    """A plan of a few steps; `queries` and `public` go to the wishes."""
+    wishes = Wishes(
+        steps=wanted.pop("steps", 4),
+        sample_rate=0.1,
+        noise_multiplicity=2,
+        synthetic_steps=3,
+        queries=wanted.pop("queries", ()),
+        public=wanted.pop("public", None),
+    )
+    return make_plan(
+        PlanRequest(target_epsilon=3.0, stages=stages, wishes=wishes, **wanted)
+    )
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Makes small plans; the same request gives the same plan."""
+    return plan_for
+
+
+@pytest.fixture(scope="session")
+def kinds():
+    """One small plan of every kind a run must carry out, by name."""
+    return {
+        "sequential": plan_for("best"),
+        "gated": plan_for(DRAWN, sharing=Sharing.GATED),
+        "experts": plan_for(DRAWN, sharing=Sharing.EXPERTS),
+        "mixture": plan_for("", sharing=Sharing.MIXTURE),
+        "queries": plan_for(DRAWN, queries=(label_query(steps=2), count_query())),
+        "untrained": plan_for("coarse=gaussian,context=gaussian,cleaning=gaussian"),
+    }
+
+
+def label_query(*, noise_multiplier=20.0, steps=1):
+    return plans.QueryPhase(
+        kind="query",
+        name="labels",
+        steps=steps,
+        event=GaussianEvent(noise_multiplier=noise_multiplier),
+        asks="labels",
+        releases="how often each label occurs",
+    )
+
+
+def count_query(*, noise_multiplier=20.0):
+    return plans.QueryPhase(
+        kind="query",
+        name="count",
+        steps=1,
+        event=GaussianEvent(noise_multiplier=noise_multiplier),
+        asks="count",
+        releases="the number of records",
     )

@@ -8,7 +8,6 @@ from scipy import fft
 from diffusion.gaussian_prior import (
     PriorDenoiser,
     fit,
-    handover,
     prior_row_loss,
 )
 from diffusion.gaussian_query import QueryConfig, cosine, query
@@ -311,22 +310,6 @@ def test_a_row_of_the_loss_depends_on_that_row_alone():
     for i in range(len(together)):
         alone = loss(network, tuple(part[i : i + 1] for part in rows))
         torch.testing.assert_close(alone[0], together[i], rtol=1e-4, atol=1e-5)
-
-
-def test_denoisers_hand_over_at_the_level_asked_for():
-    def constant(value):
-        return lambda x, _sigma, _labels: torch.full_like(x, value)
-
-    joined = handover(constant(1.0), constant(2.0), at=0.5)
-    x, labels = torch.zeros(2, 1, 1, 1), torch.zeros(2, dtype=torch.int64)
-    for levels, truth in (
-        ([0.1, 0.4], [1, 1]),
-        ([0.5, 9.0], [2, 2]),
-        ([9.0, 0.1], [2, 1]),
-    ):
-        assert joined(x, torch.tensor(levels), labels).flatten().tolist() == truth
-    with pytest.raises(ParameterError):
-        handover(constant(1.0), constant(2.0), at=float("nan"))
 
 
 def test_a_query_for_other_images_is_refused():
