@@ -12,13 +12,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli import durations
 from cli.live import Interrupt, LiveView
 from privplan import canonical, files, keys, ledger, report, signing
+from privplan.budget import NOTHING_SPENT, Spent
+from privplan.candidates import Compute, compute_of_time
 from privplan.code_identity import source_digest
-from privplan.errors import DataError, DocumentError, ExitCode, ParameterError
+from privplan.errors import DocumentError, ExitCode, ParameterError
 from privplan.keys import SigningKey
 from privplan.plan import Plan
-from privplan.planner import DIGITS, DeclaredData, PublicData
+from privplan.planner import (
+    DIGITS,
+    DeclaredData,
+    PlanRequest,
+    PublicData,
+    make_plan,
+)
 from privplan.report_schema import PREDICATE_TYPE, Surroundings, Utility
 from privplan.version import __version__
 
@@ -77,6 +86,48 @@ def declared_data(
 
     shape = describe(data, image_size=image_size, classes=classes)
     return DeclaredData(**asdict(shape))
+
+
+def spent_of(text: str | None) -> Spent:
+    """Read `--spent EPSILON,DELTA`.
+
+    Raises:
+        ParameterError: It is not two numbers.
+    """
+    if text is None:
+        return NOTHING_SPENT
+    try:
+        epsilon, delta = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ParameterError(
+            f"'{text[:40]}' does not say what was spent",
+            hint="write --spent EPSILON,DELTA as in --spent 0.4,1e-6",
+        ) from error
+    return Spent(epsilon=epsilon, delta=delta)
+
+
+def compute_of(
+    request: PlanRequest, time: str | None, draws: float | None
+) -> Compute | None:
+    """Turn `--compute` or `--draws` into draws; a time is measured on this machine.
+
+    Raises:
+        ParameterError: Both were given, or one is not a positive amount.
+    """
+    if time is not None and draws is not None:
+        raise ParameterError(
+            "--compute and --draws were both given",
+            hint="give --compute a time or --draws a number of rows",
+        )
+    if draws is not None:
+        return Compute(draws=draws)
+    if time is None:
+        return None
+    seconds = durations.seconds_of(time)
+    from diffusion.plan_speed import seconds_per_draw  # noqa: PLC0415 - imports torch
+
+    each = seconds_per_draw(make_plan(request))
+    return compute_of_time(seconds, seconds_per_draw=each)
 
 
 def declared_public(public: str | None) -> PublicData | None:
@@ -236,16 +287,3 @@ def _utility(folder: Path) -> tuple[Utility, ...]:
             f"{path} is not an evaluation that privplan wrote",
             hint="run privplan evaluate again",
         ) from error
-
-
-def require_samples(folder: Path) -> None:
-    """Refuse to evaluate a run without samples.
-
-    Raises:
-        DataError: There are none.
-    """
-    if not (folder / "samples" / "samples.npz").is_file():
-        raise DataError(
-            f"{folder} holds no samples to evaluate",
-            hint="draw some first with privplan sample",
-        )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli import (
+    accounting_commands,
     actions,
     approval_commands,
     budget_commands,
@@ -17,21 +18,17 @@ from cli import (
     oversight,
     plan_command,
     render,
+    trust_commands,
     verification,
 )
 from cli.options import (
     AsJson,
     Data,
-    Eps,
     ImageSize,
     PublicData,
     RunFolder,
-    SampleRate,
-    Steps,
 )
 from cli.oversight import PolicyFile, RegisterFile, RootKey, TrustFile
-from privplan import accounting, calibration, checks, events, keys, ledger
-from privplan.budget import PrivacyBudget
 from privplan.keys import Role
 
 app = typer.Typer(
@@ -43,11 +40,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 error, 2 usage, 3 the budget would be exceeded, "
     "4 verification failed, 5 refused by policy.",
 )
-keys_app = typer.Typer(no_args_is_help=True, help="Signing keys.")
-ledger_app = typer.Typer(no_args_is_help=True, help="The record of what was spent.")
 app.command()(plan_command.plan)
-app.add_typer(keys_app, name="keys")
-app.add_typer(ledger_app, name="ledger")
+app.add_typer(trust_commands.keys_app, name="keys")
+app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(budget_commands.budget_app, name="budget")
 app.add_typer(approval_commands.trust_app, name="trust")
 app.command()(approval_commands.approve)
@@ -194,7 +189,7 @@ def evaluate(
     Exit code: 0 scored, 1 no samples or no held-out images.
     """
     made, folder = folders.run_folder(run)
-    actions.require_samples(folder)
+    folders.require_samples(folder)
     source = actions.data_of(made, data)
     exported = public or source == "digits"
     score = actions.evaluate_public if exported else actions.evaluate_locally
@@ -266,51 +261,8 @@ def verify(
     raise typer.Exit(found.exit_code)
 
 
-@app.command()
-def epsilon(
-    noise_multiplier: Annotated[float, typer.Option(help="Noise over sensitivity.")],
-    sample_rate: SampleRate,
-    steps: Steps,
-    delta: Annotated[float, typer.Option(help="Failure probability.")],
-    as_json: AsJson = False,
-) -> None:
-    """Compute the epsilon of DP-SGD, as a bracket.
-
-    Exit code: 0 computed, 2 a number is not allowed.
-    """
-    checks.probability(delta=delta)
-    checks.count(steps=steps)
-    step = events.PoissonSampledGaussianEvent(
-        sample_rate=sample_rate, noise_multiplier=noise_multiplier
-    )
-    event = events.SelfComposedEvent(event=step, count=steps)
-    render.bracket(accounting.epsilon(event, delta=delta), delta, as_json=as_json)
-
-
-@app.command()
-def calibrate(
-    eps: Eps,
-    delta: Annotated[float, typer.Option(help="Failure probability.")],
-    sample_rate: SampleRate,
-    steps: Steps,
-    as_json: AsJson = False,
-) -> None:
-    """Find the least noise that keeps DP-SGD inside a budget.
-
-    Exit code: 0 found, 2 a number is not allowed, 3 no noise is enough.
-    """
-    budget = PrivacyBudget(target_epsilon=eps, target_delta=delta)
-    checks.count(steps=steps)
-
-    def event(noise_multiplier: float) -> events.Event:
-        step = events.PoissonSampledGaussianEvent(
-            sample_rate=sample_rate, noise_multiplier=noise_multiplier
-        )
-        return events.SelfComposedEvent(event=step, count=steps)
-
-    found = calibration.noise_multiplier(event, budget=budget)
-    bracket = accounting.epsilon(event(found), delta=delta)
-    render.calibrated(found, bracket, delta, as_json=as_json)
+app.command()(accounting_commands.epsilon)
+app.command()(accounting_commands.calibrate)
 
 
 @app.command()
@@ -326,38 +278,3 @@ def demo(
     Exit code: 0 all went well, else that of the step that failed.
     """
     raise typer.Exit(demonstration.run(out, eps, as_json=as_json))
-
-
-@keys_app.command("new")
-def keys_new(
-    out: Annotated[
-        Path | None, typer.Option(help="Default: the user's data folder.")
-    ] = None,
-    role: Annotated[Role, typer.Option(help="What the key may sign.")] = Role.TRAINER,
-    passphrase_file: keyring.PassphraseFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a signing key; refuses to replace one.
-
-    Exit code: 0 made, 1 it cannot be written, 5 there is one already.
-    """
-    path = out or keyring.default_key()
-    keyring.make_folder(path)
-    passphrase = keyring.choose(passphrase_file)
-    made = keys.new_key(path, role=role, passphrase=passphrase)
-    render.key(made, path, locked=passphrase is not None, as_json=as_json)
-
-
-@ledger_app.command("show")
-def ledger_show(
-    run: RunFolder = None,
-    last: Annotated[int, typer.Option(help="How many entries.")] = 12,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a run has begun, and check the ledger's chain.
-
-    Exit code: 0 the chain is whole, 1 not a ledger, 4 the chain is broken.
-    """
-    checks.count(last=last)
-    path = folders.ledger_file(run)
-    render.ledger(ledger.read(path), last=last, as_json=as_json)

@@ -13,6 +13,7 @@ from privplan import plan as plans
 from privplan.errors import ExitCode, PolicyError
 from privplan.keys import Role
 from privplan.plan import Plan
+from privplan.plan_choice import choice_of
 from privplan.planner import PlanRequest, make_plan
 
 _SAMPLES = 1000
@@ -50,7 +51,7 @@ def _all_steps(folder: Path, eps: float) -> ExitCode:
     made = make_plan(PlanRequest(target_epsilon=eps, stages=""))
     files.make_folder(folder)
     plans.write(made, folder / "plan.json")
-    render.plan(made)
+    render.plan(made, choice_of(made, seconds_per_draw=None))
     if not _train_and_sample(made, folder):
         render.talk(f"Stopped and saved. To resume: privplan train {folder} --resume")
         return ExitCode.ERROR

@@ -31,7 +31,3 @@ RunFolder = Annotated[
     Path | None,
     typer.Argument(help="The run folder; default the run of ./plan.json."),
 ]
-SampleRate = Annotated[
-    float, typer.Option("--sample-rate", help="Probability of a record per step.")
-]
-Steps = Annotated[int, typer.Option("--steps", help="Private steps.")]

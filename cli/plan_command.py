@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,9 @@ from cli.options import (
     PublicData,
 )
 from privplan import plan as plans
-from privplan import plan_size, summary_json
+from privplan import summary_json
+from privplan.plan_choice import choice_of
+from privplan.plan_phases import query_phases
 from privplan.planner import PlanRequest, Wishes, make_plan
 from privplan.presets import Parameterisation, Pretraining
 from privplan.stages import Sharing
@@ -28,6 +31,10 @@ def plan(
     eps: Eps,
     *,
     delta: Delta = None,
+    spent: Annotated[
+        str | None,
+        typer.Option(help="EPSILON,DELTA of earlier runs on these data."),
+    ] = None,
     records: Annotated[
         int | None, typer.Option("--n", help="Number of records; becomes public.")
     ] = None,
@@ -66,9 +73,24 @@ def plan(
     prior_noise: Annotated[
         float | None, typer.Option(help="Noise multiplier of the Gaussian query.")
     ] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another query, repeated: labels:50, count:100, mean:20,radius=6, "
+            "scores:50,candidates=8, select:epsilon=0.05,candidates=8."
+        ),
+    ] = None,
     synthetic_weight: Annotated[
         float, typer.Option(help="Of the synthetic gradient; --share mixture.")
     ] = 1.0,
+    compute: Annotated[
+        str | None,
+        typer.Option(help="Time for the private steps, as 10m: the rest is chosen."),
+    ] = None,
+    draws: Annotated[
+        float | None,
+        typer.Option(help="The same in draws: rows through the network, both ways."),
+    ] = None,
     image_size: ImageSize = None,
     classes: Classes = None,
     verify: Annotated[
@@ -88,11 +110,13 @@ def plan(
         synthetic_steps=synthetic_steps,
         prior_noise=prior_noise,
         synthetic_weight=synthetic_weight,
+        queries=query_phases(query or []),
         public=actions.declared_public(public),
     )
     request = PlanRequest(
         target_epsilon=eps,
         target_delta=delta,
+        earlier=actions.spent_of(spent),
         data=actions.declared_data(data, records, image_size, classes),
         stages=stages,
         sharing=share,
@@ -101,12 +125,13 @@ def plan(
         wishes=wishes,
         second_opinions=verify,
     )
-    made = make_plan(request)
+    given = actions.compute_of(request, compute, draws)
+    made = make_plan(replace(request, compute=given))
     plans.write(made, out)
+    each = None if given is None else given.seconds_per_draw
+    choice = choice_of(made, seconds_per_draw=each)
     if as_json:
-        trained = plan_size.trained_parameters(made.data, made.training)
-        found = summary_json.as_json(made, trained_parameters=trained)
-        render.print_json(found | {"path": str(out)})
+        render.print_json(summary_json.as_json(made, choice) | {"path": str(out)})
         return
-    render.plan(made)
+    render.plan(made, choice)
     render.talk(f"No record was touched. Saved {out}. Next: privplan train {out}")

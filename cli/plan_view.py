@@ -11,16 +11,23 @@ from rich.console import Console
 
 from cli.columns import Column, print_fitted
 from cli.paper import console, table
-from privplan import events, plan_size
+from cli.plan_advice import outlook
+from privplan import events, plan_size, plan_words
 from privplan.canonical import text_down, text_up
+from privplan.choice import Choice
 from privplan.plan import Plan
 from privplan.summary import PhaseCost, phase_costs, stage_costs
 
 _BAR = 30
 
 
-def plan(shown: Plan) -> None:
-    """Print a plan."""
+def plan(shown: Plan, choice: Choice | None) -> None:
+    """Print a plan.
+
+    Args:
+        shown: The plan.
+        choice: What it chose, for alternatives and advice; None without private steps.
+    """
     out = console()
     _head(out, shown)
     _stages(out, shown)
@@ -31,6 +38,8 @@ def plan(shown: Plan) -> None:
     _phases(out, costs)
     _total(out, shown, costs)
     _private_step(out, shown)
+    if choice is not None:
+        outlook(out, choice)
     _accountants(out, shown)
 
 
@@ -40,6 +49,11 @@ def _head(out: Console, shown: Plan) -> None:
         f"Plan {shown.digest[:12]}  epsilon {budget.target_epsilon:g}, "
         f"delta {budget.target_delta:g}, {budget.adjacency.value}, unit {budget.unit}",
     )
+    if budget.earlier_epsilon or budget.earlier_delta:
+        out.print(
+            f"Spent earlier: epsilon {budget.earlier_epsilon:g}, delta "
+            f"{budget.earlier_delta:g}; with this plan the sum is the whole budget"
+        )
     out.print(
         f"Data  n = {data.records:,} (public by declaration), {data.channels} x "
         f"{data.height} x {data.width}, {data.classes} classes",
@@ -117,12 +131,12 @@ def _total(out: Console, shown: Plan, costs: tuple[PhaseCost, ...]) -> None:
         f"whole plan  epsilon {text_up(upper, 4)} of {target:g}  "
         f"{'█' * full}{'░' * (_BAR - full)}",
     )
-    charged = [cost.alone for cost in costs if cost.reads_private_records]
-    if len(charged) > 1:
-        out.print(
-            f"  one by one they would sum to {text_up(sum(charged), 4)}; composed "
-            f"jointly they cost {text_up(upper, 4)}"
-        )
+    for sentence in (
+        plan_words.why_not_add_up(shown, costs),
+        plan_words.in_words(shown),
+    ):
+        if sentence is not None:
+            out.print(sentence)
 
 
 def _private_step(out: Console, shown: Plan) -> None:

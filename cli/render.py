@@ -6,8 +6,6 @@ from pathlib import Path
 
 from cli.paper import console, print_json, table, talk
 from cli.plan_view import plan
-from privplan.accounting import Bracket
-from privplan.canonical import text_down, text_up
 from privplan.errors import ExitCode
 from privplan.findings import Outcome, Verdict
 from privplan.keys import PublicKey
@@ -15,8 +13,6 @@ from privplan.ledger import LedgerContent
 from privplan.plan import Plan
 
 __all__ = [
-    "bracket",
-    "calibrated",
     "key",
     "ledger",
     "plan",
@@ -142,39 +138,6 @@ def verdict(found: Verdict, *, pinned: bool, as_json: bool) -> None:
             "The key was found beside the report, so this shows that nothing was "
             "edited,\nnot who signed. Give --key with a key you got elsewhere."
         )
-
-
-def bracket(found: Bracket, delta: float, *, as_json: bool) -> None:
-    """Print an epsilon bracket."""
-    if as_json:
-        print_json(_bracket(found) | {"delta": delta})
-        return
-    row = [text_down(found.lower, 6), text_up(found.upper, 6), f"{delta:g}"]
-    columns = [("epsilon from", "right"), ("to", "right"), ("delta", "right")]
-    console().print(table([*columns, ("method", "left")], [[*row, found.method]]))
-
-
-def calibrated(
-    noise_multiplier: float, found: Bracket, delta: float, *, as_json: bool
-) -> None:
-    """Print a calibrated noise multiplier and what it costs."""
-    if as_json:
-        value = {"noise_multiplier": noise_multiplier, "delta": delta}
-        print_json(value | _bracket(found))
-        return
-    rows = [
-        ["noise multiplier", f"{noise_multiplier:g}"],
-        ["epsilon from", text_down(found.lower, 6)],
-        ["epsilon to", text_up(found.upper, 6)],
-    ]
-    console().print(table([("found", "left"), ("", "right")], rows))
-
-
-def _bracket(found: Bracket) -> dict[str, object]:
-    return {
-        "epsilon": {"lower": found.lower, "upper": found.upper},
-        "method": found.method,
-    }
 
 
 def key(made: PublicKey, path: Path, *, locked: bool, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from diffusion.data import PrivateImages, PublicImages, data_digest, public_digest
-from privplan import accounting, canonical
+from privplan import accounting, canonical, line_grammar
 from privplan.code_identity import source_digest
 from privplan.errors import (
     BudgetExceededError,
@@ -21,7 +21,8 @@ from privplan.errors import (
     PolicyError,
 )
 from privplan.ledger import Allowance, Ledger, LedgerHead, read
-from privplan.plan import Plan, PlanPhase, PublicPhase
+from privplan.plan import Plan, PlanPhase, PublicPhase, QueryPhase
+from privplan.query_lines import LabelHistogram, RecordCount
 from privplan.register import Reservation
 from privplan.register_run import Charge, check_resume
 
@@ -87,13 +88,32 @@ def check_data(plan: Plan, images: PrivateImages) -> None:
         )
 
 
+def check_queries(plan: Plan) -> None:
+    """Refuse a plan with queries that are not asked here.
+
+    Raises:
+        PolicyError: Somebody else must carry it out.
+    """
+    for phase in plan.phases_of(QueryPhase):
+        line = line_grammar.parse(phase.asked_as)
+        if not isinstance(line, RecordCount | LabelHistogram) or (
+            isinstance(line, LabelHistogram) and line.votes != 1
+        ):
+            raise PolicyError(
+                f"the plan asks '{phase.asked_as}', which training here does not ask",
+                hint="plan with labels:NOISE or count:NOISE alone; the other queries "
+                "are for plans that are carried out elsewhere",
+            )
+
+
 def check(plan: Plan, images: PrivateImages) -> None:
     """Check a plan and the data it is for, before anything is written.
 
     Raises:
-        PrivplanError: As `check_plan` and `check_data`.
+        PrivplanError: As `check_plan`, `check_queries` and `check_data`.
     """
     check_plan(plan)
+    check_queries(plan)
     check_data(plan, images)
 
 

@@ -11,11 +11,11 @@ arXiv:2303.00654.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from privplan import canonical, checks
-from privplan.errors import ParameterError
+from privplan.errors import BudgetExceededError, ParameterError
 
 
 class Adjacency(StrEnum):
@@ -65,6 +65,62 @@ class PrivacyBudget:
     def __post_init__(self) -> None:
         checks.positive(target_epsilon=self.target_epsilon)
         checks.probability(target_delta=self.target_delta)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What was spent on the same records before.
+
+    Attributes:
+        epsilon: At least 0.
+        delta: At least 0, below 1.
+    """
+
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        checks.non_negative(spent_epsilon=self.epsilon, spent_delta=self.delta)
+
+
+NOTHING_SPENT = Spent(epsilon=0.0, delta=0.0)
+
+
+def left_of(budget: PrivacyBudget, spent: Spent) -> PrivacyBudget:
+    """Return what earlier runs leave of a budget; epsilons and deltas add.
+
+    Basic composition is right also when the next run was chosen after seeing what the
+    earlier ones gave.
+
+    Args:
+        budget: In all.
+        spent: By earlier runs on the same records.
+
+    Raises:
+        BudgetExceededError: Nothing is left.
+
+    Source:
+        Dwork & Roth 2014, theorem 3.16.
+
+    Example:
+        >>> whole = PrivacyBudget(target_epsilon=2.0, target_delta=1e-5)
+        >>> left_of(whole, Spent(epsilon=1.5, delta=5e-6)).target_epsilon
+        0.5
+    """
+    if spent == NOTHING_SPENT:
+        return budget
+    epsilon = canonical.round_down(budget.target_epsilon - spent.epsilon, 12)
+    delta = canonical.round_down(budget.target_delta - spent.delta, 12)
+    if not (epsilon > 0 and delta > 0):
+        raise BudgetExceededError(
+            f"earlier runs spent ({spent.epsilon:g}, {spent.delta:g}) of "
+            f"({budget.target_epsilon:g}, {budget.target_delta:g}), so nothing is left",
+            stage="plan",
+            needed=spent.epsilon,
+            target=budget.target_epsilon,
+            hint="raise --eps or --delta, if whoever granted the budget agrees",
+        )
+    return replace(budget, target_epsilon=epsilon, target_delta=delta)
 
 
 def default_delta(records: int) -> float:

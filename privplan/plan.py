@@ -40,6 +40,7 @@ from privplan.plan_parts import (
     PlanTraining,
     PrivatePhase,
     PublicPhase,
+    QueryName,
     QueryPhase,
     SyntheticPhase,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "PlanTraining",
     "PrivatePhase",
     "PublicPhase",
+    "QueryName",
     "QueryPhase",
     "SyntheticPhase",
     "from_text",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from privplan import events
+from privplan import events, line_grammar
 from privplan.errors import DocumentError
 from privplan.plan_parts import (
     GaussianPhase,
@@ -56,9 +56,17 @@ def _check_event(phase: PlanPhase, data: PlanData) -> None:
             expected = phase.mechanism.sample_rate * data.records
             if not abs(phase.expected_batch_size - expected) <= 1e-9 * expected:
                 raise _inconsistent("expected_batch_size is not sample_rate times n")
-        case GaussianPhase() | QueryPhase():
+        case GaussianPhase():
             if not phase.noise_multiplier > 0:
                 raise _inconsistent(f"query '{phase.name}' has no noise")
+        case QueryPhase():
+            line = line_grammar.parse(phase.asked_as)
+            if (line.name, line.event, line.count) != (
+                phase.asks,
+                phase.event,
+                phase.steps,
+            ):
+                raise _inconsistent(f"query '{phase.name}' is not what it was asked as")
         case SyntheticPhase() | PublicPhase():
             if not isinstance(phase.event, events.NoOpEvent):
                 raise _inconsistent(

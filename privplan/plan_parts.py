@@ -16,12 +16,16 @@ from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
 from privplan.stages import Sharing, Source, StageName
 
+QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
+
 
 class PlanBudget(Document):
-    """What may be spent."""
+    """What this plan may spend, and what was spent on these data before it."""
 
     target_epsilon: Number
     target_delta: Number
+    earlier_epsilon: Number
+    earlier_delta: Number
     adjacency: Adjacency = Field(strict=False)
     unit: Name
     max_records_per_unit: Count
@@ -117,7 +121,8 @@ class QueryPhase(Document):
     name: Name
     steps: Count
     event: EventField
-    asks: Literal["labels", "count"]
+    asks: QueryName
+    asked_as: Name
     releases: Name
 
     @property

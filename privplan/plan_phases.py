@@ -15,14 +15,20 @@ what was learned before the private steps need not be learned from them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from privplan import calibration, canonical, checks, events, plan, risk
+from privplan import (
+    calibration,
+    canonical,
+    checks,
+    events,
+    line_grammar,
+    plan,
+)
 from privplan.budget import PrivacyBudget
-from privplan.errors import ParameterError
+from privplan.errors import InfeasibleBudgetError, ParameterError
 from privplan.presets import Parameterisation, Pretraining
 from privplan.recipes import Recipe
 from privplan.stages import Sharing, Source, StageAllocation
@@ -30,9 +36,6 @@ from privplan.stages import Sharing, Source, StageAllocation
 NumberT = TypeVar("NumberT", int, float)
 
 SYNTHETIC_SEED = 20240601
-_LEAST_SHARE, _MOST_SHARE = 0.02, 0.67
-_SHARE_SLOPE = 1.135
-_MOST_AT = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,41 +91,34 @@ class Wishes:
         checks.positive(synthetic_weight=self.synthetic_weight)
 
 
-def gaussian_share(feasibility: float) -> float:
-    """Return the share of mu^2 that the Gaussian query takes; a public rule.
-
-    Two thirds where hardly anything else can be learned (F at most 2), 8 % at F = 13,
-    and 2 % where data are plenty. A straight line in logarithms between two measured
-    points.
+def query_phases(texts: Sequence[str]) -> tuple[plan.QueryPhase, ...]:
+    """Turn every `--query` into a phase of its own.
 
     Args:
-        feasibility: F = n mu / sqrt(trained parameters).
+        texts: As in `line_grammar`.
+
+    Raises:
+        ParameterError: One of them is not a query.
 
     Example:
-        >>> [round(gaussian_share(f), 2) for f in (1.0, 1.9, 13.0, 500.0)]
-        [0.67, 0.67, 0.08, 0.02]
+        >>> [phase.name for phase in query_phases(["labels:50", "labels:9"])]
+        ['labels', 'labels-2']
     """
-    checks.positive(feasibility=feasibility)
-    share = _MOST_SHARE * math.pow(_MOST_AT / feasibility, _SHARE_SLOPE)
-    return min(max(share, _LEAST_SHARE), _MOST_SHARE)
-
-
-def gaussian_noise(
-    budget: PrivacyBudget, *, feasibility: float, last: bool = False
-) -> float:
-    """Choose the noise multiplier of the Gaussian query, before anything else is known.
-
-    Args:
-        budget: Of the whole plan.
-        feasibility: F = n mu / sqrt(trained parameters).
-        last: Whether nothing private follows, so that it may take everything.
-    """
-    if last:
-        return calibration.noise_multiplier(
-            lambda z: events.GaussianEvent(noise_multiplier=z), budget=budget
+    found: list[plan.QueryPhase] = []
+    for text, line in zip(texts, line_grammar.parse_all(texts), strict=True):
+        before = sum(phase.asks == line.name for phase in found)
+        found.append(
+            plan.QueryPhase(
+                kind="query",
+                name=line.name if not before else f"{line.name}-{before + 1}",
+                steps=line.count,
+                event=line.event,
+                asks=cast("plan.QueryName", line.name),
+                asked_as=text,
+                releases=line.releases,
+            )
         )
-    mu = risk.gdp_mu(budget.target_epsilon, budget.target_delta)
-    return canonical.round_up(1 / (mu * math.sqrt(gaussian_share(feasibility))), 3)
+    return tuple(found)
 
 
 def gaussian_phase(settings: Recipe, noise_multiplier: float) -> plan.GaussianPhase:
@@ -223,7 +219,10 @@ def private_phase(
         steps_of = events.SelfComposedEvent(event=step(noise_multiplier), count=steps)
         return events.ComposedEvent(events=(rest, steps_of))
 
-    noise_multiplier = calibration.noise_multiplier(whole, budget=budget)
+    try:
+        noise_multiplier = calibration.noise_multiplier(whole, budget=budget)
+    except InfeasibleBudgetError as error:
+        raise _fixed_alone(fixed, error) from error
     mixed = sharing is Sharing.MIXTURE
     return plan.PrivatePhase(
         kind="private",
@@ -242,6 +241,24 @@ def private_phase(
             else settings.learning_rate
         ),
         synthetic_weight=wishes.synthetic_weight if mixed else 0.0,
+    )
+
+
+def _fixed_alone(
+    fixed: Sequence[plan.PlanPhase], error: InfeasibleBudgetError
+) -> InfeasibleBudgetError:
+    """Say which phases leave nothing for the private steps."""
+    charged = [p.name for p in fixed if not isinstance(p.event, events.NoOpEvent)]
+    if not charged:
+        return error
+    return InfeasibleBudgetError(
+        f"{' and '.join(charged)} alone would cost epsilon "
+        f"{canonical.text_up(error.needed, 4)}, and the whole budget is epsilon "
+        f"{error.target:g}",
+        stage="plan",
+        needed=error.needed,
+        target=error.target,
+        hint="raise --eps, ask with more noise (--prior-noise, --query), or ask less",
     )
 
 

@@ -14,28 +14,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from privplan import (
-    accounting,
-    canonical,
     declared,
-    opinions,
     plan,
+    plan_costs,
     plan_phases,
     plan_size,
+    prior_noise,
     risk,
 )
-from privplan.budget import PrivacyBudget, check_delta, default_delta
+from privplan.budget import (
+    NOTHING_SPENT,
+    PrivacyBudget,
+    Spent,
+    check_delta,
+    default_delta,
+    left_of,
+)
+from privplan.candidates import ChoiceRequest, Compute
+from privplan.choice import choose
 from privplan.declared import DIGITS, DeclaredData
-from privplan.errors import BudgetExceededError, ParameterError, PolicyError
+from privplan.errors import ParameterError
+from privplan.plan_choice import start_of
 from privplan.plan_phases import PublicData, Wishes
 from privplan.presets import Parameterisation, Preset, Pretraining, resolve
 from privplan.recipes import Recipe, recipe
-from privplan.stages import Sharing, Source, StageAllocation, parse
+from privplan.stage_text import parse
+from privplan.stages import Sharing, Source, StageAllocation
 from privplan.version import __version__
 
-__all__ = ["DIGITS", "DeclaredData", "PlanRequest", "PublicData", "Wishes", "make_plan"]
+__all__ = [
+    "DIGITS",
+    "DeclaredData",
+    "PlanRequest",
+    "PublicData",
+    "Spent",
+    "Wishes",
+    "make_plan",
+]
 
 NETWORK_SEED = 20240602
 
@@ -47,6 +65,7 @@ class PlanRequest:
     Attributes:
         target_epsilon: Upper end for epsilon.
         target_delta: Default n^-1.1.
+        earlier: What was spent on these data before, out of the same target.
         data: Declared facts.
         stages: Text of `--stages`: a preset or an allocation; None means every stage
             is private.
@@ -54,18 +73,22 @@ class PlanRequest:
         pretraining: What the network learns from before any record.
         parameterisation: What the network is wrapped in.
         wishes: What is pinned of the phases.
+        compute: What the private steps may compute; None means as much as the recipe
+            for this size of image, with its steps, rate and draws.
         second_opinions: Whether to ask the other accountants now; if not, they are
             asked before training.
     """
 
     target_epsilon: float
     target_delta: float | None = None
+    earlier: Spent = NOTHING_SPENT
     data: DeclaredData = DIGITS
     stages: str | None = None
     sharing: Sharing = Sharing.SEQUENTIAL
     pretraining: Pretraining | None = None
     parameterisation: Parameterisation | None = None
     wishes: Wishes = field(default_factory=Wishes)
+    compute: Compute | None = None
     second_opinions: bool = False
 
 
@@ -88,7 +111,10 @@ def make_plan(request: PlanRequest) -> plan.Plan:
     if delta is None:
         delta = default_delta(data.records)
     check_delta(delta, data.records)
-    budget = PrivacyBudget(target_epsilon=request.target_epsilon, target_delta=delta)
+    budget = left_of(
+        PrivacyBudget(target_epsilon=request.target_epsilon, target_delta=delta),
+        request.earlier,
+    )
     settings = recipe(records=data.records, height=data.height, width=data.width)
     preset = resolve(request.stages)
     allocation = parse(
@@ -105,6 +131,8 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         budget=plan.PlanBudget(
             target_epsilon=budget.target_epsilon,
             target_delta=budget.target_delta,
+            earlier_epsilon=request.earlier.epsilon,
+            earlier_delta=request.earlier.delta,
             adjacency=budget.adjacency,
             unit=budget.unit.name,
             max_records_per_unit=budget.unit.max_records,
@@ -113,7 +141,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         stages=_stages(allocation),
         phases=phases,
         training=training,
-        accounting=_accounting(phases, budget, others=request.second_opinions),
+        accounting=plan_costs.account(phases, budget, others=request.second_opinions),
         digest="0" * 64,
     )
     return plan.seal(draft)
@@ -143,7 +171,7 @@ def _phases(
     found: list[plan.PlanPhase] = list(wishes.queries)
     trains = bool(allocation.intervals(Source.PRIVATE))
     if _asks_gaussian(allocation, training):
-        noise = wishes.prior_noise or plan_phases.gaussian_noise(
+        noise = wishes.prior_noise or prior_noise.gaussian_noise(
             budget,
             feasibility=_feasibility(data, training, budget),
             last=not trains and not found,
@@ -156,7 +184,7 @@ def _phases(
         found.append(
             plan_phases.private_phase(
                 settings,
-                wishes,
+                _chosen(request, found, training, budget),
                 budget,
                 records=data.records,
                 fixed=found,
@@ -165,6 +193,37 @@ def _phases(
             )
         )
     return tuple(found)
+
+
+def _chosen(
+    request: PlanRequest,
+    fixed: Sequence[plan.PlanPhase],
+    training: plan.PlanTraining,
+    budget: PrivacyBudget,
+) -> Wishes:
+    """Choose steps, rate and noise draws, where there is a compute budget to fill."""
+    wishes, data = request.wishes, declared.document(request.data)
+    if request.compute is None:
+        return wishes
+    found = choose(
+        ChoiceRequest(
+            budget=budget,
+            records=data.records,
+            trained_parameters=plan_size.trained_parameters(data, training),
+            compute=request.compute,
+            fixed=plan.whole_event(fixed),
+            start=start_of(fixed),
+            steps=wishes.steps,
+            sample_rate=wishes.sample_rate,
+            noise_multiplicity=wishes.noise_multiplicity,
+        )
+    ).chosen
+    return replace(
+        wishes,
+        steps=found.steps,
+        sample_rate=found.sample_rate,
+        noise_multiplicity=found.noise_multiplicity,
+    )
 
 
 def _asks_gaussian(allocation: StageAllocation, training: plan.PlanTraining) -> bool:
@@ -232,53 +291,4 @@ def _training(
         label_dropout=0.1,
         ema_decay=settings.ema_decay,
         optimiser="adam",
-    )
-
-
-def _accounting(
-    phases: Sequence[plan.PlanPhase],
-    budget: PrivacyBudget,
-    *,
-    others: bool,
-) -> plan.PlanAccounting:
-    event = plan.whole_event(phases)
-    bracket = accounting.epsilon(
-        event, delta=budget.target_delta, adjacency=budget.adjacency
-    )
-    if not bracket.upper <= budget.target_epsilon:
-        raise BudgetExceededError(
-            f"the plan would cost epsilon {canonical.text_up(bracket.upper, 4)}, but "
-            f"its budget is epsilon {budget.target_epsilon:g}",
-            stage="plan",
-            needed=bracket.upper,
-            target=budget.target_epsilon,
-            hint="raise --eps, or lower --steps or --sample-rate",
-        )
-    found = (
-        opinions.besides(
-            bracket.method, opinions.second_opinions(event, delta=budget.target_delta)
-        )
-        if others
-        else ()
-    )
-    if not opinions.agree(bracket.lower, bracket.upper, found):
-        raise PolicyError(
-            "the accountants disagree about this plan, so nothing can be claimed",
-            hint="change --steps or --sample-rate a little, and report the case",
-        )
-    return plan.PlanAccounting(
-        epsilon_lower=bracket.lower,
-        epsilon_upper=bracket.upper,
-        method=bracket.method,
-        composition="committed",
-        second_opinions=tuple(
-            plan.PlanOpinion(
-                name=opinion.name,
-                version=opinion.version,
-                method=opinion.method,
-                lower=opinion.lower,
-                upper=opinion.upper,
-            )
-            for opinion in found
-        ),
     )

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from privplan.stages import ALL_PRIVATE, DEFAULT
+from privplan.stage_text import ALL_PRIVATE, DEFAULT
 
 Pretraining = Literal["synthetic", "public", "none"]
 Parameterisation = Literal["edm", "v", "vp", "ve", "gaussian"]

@@ -2,11 +2,8 @@
 
 An attacker sees everything released and guesses "in" or "out" for one record. With a
 false positive rate f (says "in" though it was out), the true positive rate is at most
-
-    min over eps >= 0 of  delta(eps) + e^eps f   and   1 - e^-eps (1 - f - delta(eps))
-
-whatever the attacker knows or computes. delta here is the larger of both directions,
-and its certified upper end, so the bound holds at every eps at which it is evaluated.
+1 - T(f), where T is the trade-off curve (`tradeoff`): whatever the attacker knows or
+computes. All bounds use certified upper ends for delta, in the worse direction.
 
 Source: Wasserman & Zhou 2010, arXiv:0811.2501; Dong, Roth, Su 2022, arXiv:1905.02383,
 proposition 2.12; Yeom et al. 2018, arXiv:1709.01604 (advantage).
@@ -14,18 +11,15 @@ proposition 2.12; Yeom et al. 2018, arXiv:1709.01604 (advantage).
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from privplan import accounting, checks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from numpy.typing import ArrayLike
 
     from privplan.events import Event
-
-_GOLDEN = 0.5 * (math.sqrt(5.0) - 1)
-_ROUNDS = 28
+    from privplan.profile import Reals
 
 
 def gdp_mu(epsilon: float, delta: float) -> float:
@@ -121,41 +115,30 @@ def true_positive_rate(event: Event, *, false_positive_rate: float) -> float:
         0.0924
     """
     checks.probability(false_positive_rate=false_positive_rate)
-    rate = false_positive_rate
-    start = advantage(event)
-    # Beyond these, neither bound can be below its value at epsilon 0.
-    most_zero = math.log1p(start / rate)
-    most_one = -math.log1p(-min(start / (1 - rate), 1 - 1e-12))
-
-    def near_zero(epsilon: float) -> float:
-        delta = accounting.delta(event, epsilon=epsilon).upper
-        return delta + math.exp(epsilon) * rate
-
-    def near_one(epsilon: float) -> float:
-        delta = accounting.delta(event, epsilon=epsilon).upper
-        return 1 - math.exp(-epsilon) * (1 - rate - delta)
-
-    best = min(_least(near_zero, most_zero), _least(near_one, most_one))
-    return min(1.0, max(best * (1 + 1e-12), rate))
+    found = true_positive_rates(event, false_positive_rates=[false_positive_rate])
+    return float(found[0])
 
 
-def _least(function: Callable[[float], float], most: float) -> float:
-    """Return the least value seen by a golden-section search on [0, most].
+def true_positive_rates(event: Event, *, false_positive_rates: ArrayLike) -> Reals:
+    """Bound the true positive rate of every attack at several false positive rates.
 
-    Every value seen is a valid bound, so an early stop only loses tightness.
+    Args:
+        event: What touched the data.
+        false_positive_rates: Any shape; each in [0, 1].
+
+    Returns:
+        Upper bounds in the same shape, each at least the false positive rate.
+
+    Raises:
+        ParameterError: A rate is outside [0, 1], or NaN.
+
+    Example:
+        >>> from privplan.events import GaussianEvent
+        >>> query = GaussianEvent(noise_multiplier=1.0)
+        >>> true_positive_rates(query, false_positive_rates=[0.01, 0.1]).round(4)
+        array([0.0924, 0.3891])
     """
-    low, high = 0.0, most
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = function(left), function(right)
-    best = min(function(0.0), at_left, at_right)
-    for _ in range(_ROUNDS):
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - _GOLDEN * (high - low)
-            at_left = function(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + _GOLDEN * (high - low)
-            at_right = function(right)
-        best = min(best, at_left, at_right)
-    return best
+    from privplan import tradeoff  # noqa: PLC0415 - loads numpy and scipy
+
+    curve = tradeoff.curve(event, false_positive_rates)
+    return curve.true_positive_rates(false_positive_rates)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from privplan import events
+from dataclasses import asdict
+
+from privplan import events, plan_size, plan_words
+from privplan.advice import advice
+from privplan.alternatives import alternatives, over_epsilon
+from privplan.choice import Choice
 from privplan.plan import Plan
 from privplan.summary import PhaseCost, StageCost, phase_costs, stage_costs
 
 
-def as_json(plan: Plan, *, trained_parameters: int) -> dict[str, object]:
+def as_json(plan: Plan, choice: Choice | None) -> dict[str, object]:
     """Return the summary of a plan as JSON values, with numbers as numbers.
 
     Args:
         plan: The plan.
-        trained_parameters: P, of the private steps; public.
+        choice: What it chose, for alternatives and advice; None without private steps.
     """
+    trained_parameters = plan_size.trained_parameters(plan.data, plan.training)
     private = plan.private_phases[0] if plan.private_phases else None
     step = None if private is None else private.mechanism
     return {
@@ -40,6 +46,30 @@ def as_json(plan: Plan, *, trained_parameters: int) -> dict[str, object]:
             for cost in phase_costs(plan, trained_parameters=trained_parameters)
         ],
         "accountants": _accountants(plan),
+        "risk": {
+            "false_positive_rate": plan_words.FALSE_ALARMS,
+            "true_positive_rate": plan_words.found_at_most(plan),
+        },
+        "outlook": None if choice is None else _outlook(choice),
+    }
+
+
+def _outlook(choice: Choice) -> dict[str, object]:
+    chosen, others = choice.chosen, alternatives(choice)
+    return {
+        "efficiency": chosen.efficiency,
+        "feasibility": chosen.feasibility,
+        "draws": chosen.draws,
+        "seconds": chosen.seconds,
+        "alternatives": [
+            {"name": other.name, "target_epsilon": other.target_epsilon}
+            | ({} if other.candidate is None else asdict(other.candidate))
+            for other in (*others, *over_epsilon(choice))
+        ],
+        "advice": [
+            {"topic": found.topic, "text": found.text}
+            for found in advice(choice, others)
+        ],
     }
 
 

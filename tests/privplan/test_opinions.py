@@ -1,9 +1,9 @@
-"""Second opinions: who is asked, who is not, and defects pinned by contract."""
+"""Second opinions: who is asked, who is not, and what it takes to agree.
 
-import dp_accounting
+What these libraries get wrong is pinned in `test_peers_defects.py`.
+"""
+
 import pytest
-from dp_accounting.pld import PLDAccountant
-from dp_accounting.rdp import RdpAccountant
 
 from privplan import accounting, opinions
 from privplan.events import (
@@ -15,8 +15,7 @@ from privplan.events import (
     SelfComposedEvent,
     phases,
 )
-
-REPLACE = dp_accounting.NeighboringRelation.REPLACE_ONE
+from privplan.opinions import Opinion
 
 
 def sgd(rate, noise, steps):
@@ -77,24 +76,58 @@ def test_rdp_says_so_where_it_cannot_count():
     assert "cannot" in found.method
 
 
-def test_dp_accounting_rdp_still_forgets_to_double_for_replace_one():
-    """RDP bounds from above, yet answers 4.73 where PLD answers 10.00."""
-    event = dp_accounting.GaussianDpEvent(1.0)
-    rdp = RdpAccountant(neighboring_relation=REPLACE).compose(event)
-    pld = PLDAccountant(neighboring_relation=REPLACE).compose(event)
-    assert rdp.get_epsilon(1e-5) == pytest.approx(4.73, abs=0.01)
-    assert pld.get_epsilon(1e-5) == pytest.approx(10.00, abs=0.01)
+@pytest.mark.parametrize(
+    ("rate", "noise", "steps", "delta"),
+    [(0.2, 1.2, 100, 1e-4), (0.0683, 16.92, 4394, 1e-5), (0.01, 0.8, 2000, 1e-6)],
+)
+def test_two_libraries_of_other_method_meet_our_bracket(rate, noise, steps, delta):
+    event = sgd(rate, noise, steps)
+    ours = accounting.epsilon(event, delta=delta)
+    found = opinions.second_opinions(event, delta=delta)
+    assert {o.name for o in found} == {"dp-accounting", "prv-accountant"}
+    assert opinions.agree(ours.lower, ours.upper, found)
 
 
-@pytest.mark.slow
-def test_dp_accounting_is_still_below_the_truth_on_a_long_run():
-    """'Pessimistic' 7.9745 where the truth is 8.0000; we leave it out there."""
-    event = sgd(1e-4, 0.455713, 10**5)
-    peer = PLDAccountant().compose(
-        dp_accounting.PoissonSampledDpEvent(
-            1e-4, dp_accounting.GaussianDpEvent(0.455713)
-        ),
-        10**5,
-    )
-    assert peer.get_epsilon(1e-10) < accounting.epsilon(event, delta=1e-10).lower
-    assert "dp-accounting" in opinions.left_out(event, delta=1e-10)
+def test_an_epsilon_that_forgot_half_the_steps_is_contradicted():
+    """The mutant that a second opinion is there for."""
+    delta = 1e-5
+    wrong = accounting.epsilon(sgd(0.1, 1.5, 200), delta=delta)
+    found = opinions.second_opinions(sgd(0.1, 1.5, 400), delta=delta)
+    assert not opinions.agree(wrong.lower, wrong.upper, found)
+
+
+def test_where_both_libraries_are_no_use_rdp_still_answers():
+    """A long run at a small delta drowns loss distributions in rounding noise."""
+    event = sgd(1e-3, 1.390132, 10**6)
+    (only,) = opinions.second_opinions(event, delta=1e-9)
+    ours = accounting.epsilon(event, delta=1e-9)
+    assert "RDP" in only.method
+    assert ours.upper <= only.upper
+    assert opinions.agree(ours.lower, ours.upper, (only,))
+
+
+def test_what_was_read_without_noise_has_no_second_opinion():
+    assert opinions.second_opinions(NonPrivateEvent(), delta=1e-5) == ()
+
+
+def test_opinions_that_do_not_meet_each_other_do_not_agree():
+    def said(lower, upper):
+        return Opinion(name="x", version="1", method="y", lower=lower, upper=upper)
+
+    assert opinions.agree(1.0, 1.0, (said(0.9, 1.1), said(0.95, 1.0)))
+    assert not opinions.agree(1.0, 1.0, (said(0.9, 1.1), said(1.05, 1.2)))
+    assert not opinions.agree(1.0, 1.0, (said(float("nan"), float("nan")),))
+
+
+def test_rdp_is_above_the_truth_and_not_by_much():
+    event = sgd(0.1, 2.0, 300)
+    truth = accounting.epsilon(event, delta=1e-5)
+    loose = opinions.rdp(event, delta=1e-5)
+    assert truth.upper <= loose.upper <= 1.25 * truth.upper
+
+
+def test_nothing_that_a_library_prints_or_logs_escapes(capfd):
+    opinions.second_opinions(sgd(0.2, 0.7, 60), delta=1e-5)
+    opinions.rdp(GaussianEvent(noise_multiplier=2.0), delta=1e-5)
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""

@@ -27,7 +27,7 @@ def test_the_best_attack_on_a_gaussian_is_met_and_not_exceeded(noise, rate):
     query = GaussianEvent(noise_multiplier=noise)
     bound = risk.true_positive_rate(query, false_positive_rate=rate)
     assert bound >= best * (1 - 1e-12)
-    # 28 golden-section rounds leave 1e-6 of the range, squared at a minimum.
+    # The search for the best epsilon stops at 1e-6 of the rate.
     assert bound <= best + 1e-6
 
 

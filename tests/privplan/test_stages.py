@@ -3,17 +3,15 @@ import itertools
 import pytest
 
 from privplan.errors import ParameterError
+from privplan.stage_text import ALL_PRIVATE, default_coarse_boundary, parse
 from privplan.stages import (
-    ALL_PRIVATE,
     SIGMA_MAX,
     SIGMA_MIN,
     Source,
     Stage,
     StageAllocation,
     StageName,
-    default_coarse_boundary,
     join_intervals,
-    parse,
 )
 
 SPELLINGS = [
