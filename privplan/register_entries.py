@@ -18,11 +18,11 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from privplan import canonical
+from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError
 from privplan.events import ComposedEvent, SelfComposedEvent
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
 from privplan.ledger_entries import LedgerHead
-from privplan.plan_parts import PlanBudget
 
 FORMAT: Final = "privplan-register/1"
 _TAG = b"privplan-register-entry/1\0"
@@ -50,6 +50,32 @@ class GrantEntry(Document):
     envelope: str
 
 
+class ReservedBudget(Document):
+    """What the plan of a reservation promises.
+
+    A model of its own: a register outlives many forms of a plan.
+    """
+
+    target_epsilon: Number
+    target_delta: Number
+    adjacency: Adjacency = Field(strict=False)
+    unit: Name
+    max_records_per_unit: Count
+
+    def as_budget(self) -> PrivacyBudget:
+        """Return the budget these fields describe.
+
+        Raises:
+            ParameterError: A number is outside its range.
+        """
+        return PrivacyBudget(
+            target_epsilon=self.target_epsilon,
+            target_delta=self.target_delta,
+            adjacency=self.adjacency,
+            unit=PrivacyUnit(name=self.unit, max_records=self.max_records_per_unit),
+        )
+
+
 class ReservedPhase(Document):
     """One phase of the plan that a reservation is for."""
 
@@ -66,7 +92,7 @@ class Reserve(Document):
     reservation: Name
     data_set: Name
     plan_digest: Digest
-    budget: PlanBudget
+    budget: ReservedBudget
     phases: tuple[ReservedPhase, ...] = Field(min_length=1)
     refundable: bool
     epsilon: Number

@@ -18,7 +18,13 @@ from privplan.ledger_content import LedgerContent
 from privplan.ledger_entries import commit
 from privplan.plan import Plan
 from privplan.register_data_sets import DataSet
-from privplan.register_entries import Begin, Reserve, ReservedPhase, Settle
+from privplan.register_entries import (
+    Begin,
+    Reserve,
+    ReservedBudget,
+    ReservedPhase,
+    Settle,
+)
 from privplan.register_tally import Tally
 
 
@@ -133,7 +139,13 @@ def reserve(plan: Plan, *, refundable: bool) -> Reserve:
         reservation=os.urandom(16).hex(),
         data_set="unnamed",
         plan_digest=plan.digest,
-        budget=plan.budget,
+        budget=ReservedBudget(
+            target_epsilon=plan.budget.target_epsilon,
+            target_delta=plan.budget.target_delta,
+            adjacency=plan.budget.adjacency,
+            unit=plan.budget.unit,
+            max_records_per_unit=plan.budget.max_records_per_unit,
+        ),
         phases=phases,
         refundable=refundable,
         epsilon=cost.epsilon,

@@ -14,10 +14,14 @@ from privplan.errors import BudgetExceededError, ParameterError, PolicyError
 from privplan.events import ComposedEvent, GaussianEvent, SelfComposedEvent
 from privplan.keys import Role
 from privplan.ledger import Ledger
-from privplan.plan_parts import PlanBudget
 from privplan.register import Register
 from privplan.register_data_sets import DataSet, Reservation
-from privplan.register_entries import Reserve, ReservedPhase, read_entry
+from privplan.register_entries import (
+    Reserve,
+    ReservedBudget,
+    ReservedPhase,
+    read_entry,
+)
 from privplan.register_run import Charge
 from tests.privplan import registers as make
 
@@ -385,7 +389,7 @@ def test_more_steps_never_cost_less_and_never_more_than_the_plan(first, second, 
         kind="reserve", sequence=3, reservation="r", data_set="d",
         plan_digest="0" * 64, refundable=pay, epsilon=1.0, delta=1.0,
         time=moments.text(moments.now()),
-        budget=PlanBudget(
+        budget=ReservedBudget(
             target_epsilon=9.0, target_delta=1e-5, adjacency=NEAR, unit="record",
             max_records_per_unit=1,
         ),
