@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.live import Interrupt, LiveView
-from privplan import canonical, files, keys, ledger, report, signing, verify
+from privplan import canonical, files, keys, ledger, report, signing
 from privplan.code_identity import source_digest
-from privplan.errors import DataError, DocumentError, ParameterError
-from privplan.findings import Verdict
-from privplan.keys import PublicKey, SigningKey
+from privplan.errors import DocumentError, ParameterError
+from privplan.keys import SigningKey
 from privplan.plan import Plan
 from privplan.report_schema import PREDICATE_TYPE, Predicate, Surroundings, Utility
 from privplan.version import __version__
@@ -183,58 +182,3 @@ def _utility(folder: Path) -> tuple[Utility, ...]:
             f"{path} is not an evaluation that privplan wrote",
             hint="run privplan evaluate again",
         ) from error
-
-
-def verify_report(
-    path: Path, *, trusted: list[Path], ledger_path: Path | None, folder: Path | None
-) -> tuple[Verdict, bool]:
-    """Verify a report; return the verdict and whether the keys came from the user.
-
-    Raises:
-        DocumentError: The report or a key cannot be read, or there is no key.
-    """
-    path, text, known = open_report(path, trusted)
-    found = verify.verify(
-        text, folder=folder or path.parent, trusted=known, ledger_path=ledger_path
-    )
-    return found, bool(trusted)
-
-
-def open_report(path: Path, trusted: list[Path]) -> tuple[Path, bytes, list[PublicKey]]:
-    """Read a report and the keys to check it with: those given, or the one beside it.
-
-    Returns:
-        Where the report is, its bytes, the keys.
-
-    Raises:
-        DocumentError: The report or a key cannot be read, or there is no key.
-    """
-    if path.is_dir():
-        path = path / REPORT_NAME
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise DocumentError(
-            f"the report {path} cannot be read: {error.strerror}",
-            hint="give the path of a report.json",
-        ) from error
-    beside = path.parent / PUBLIC_KEY_NAME
-    if not trusted and not beside.is_file():
-        raise DocumentError(
-            f"there is no key to check {path.name} with",
-            hint="give --key with the public key of whoever should have signed",
-        )
-    return path, text, [keys.load_public(key) for key in trusted or [beside]]
-
-
-def require_samples(folder: Path) -> None:
-    """Refuse to evaluate a run without samples.
-
-    Raises:
-        DataError: There are none.
-    """
-    if not (folder / "samples" / "samples.npz").is_file():
-        raise DataError(
-            f"{folder} holds no samples to evaluate",
-            hint="draw some first with privplan sample",
-        )

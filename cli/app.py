@@ -10,13 +10,17 @@ import typer
 from cli import (
     accounting_commands,
     actions,
+    approval_commands,
+    budget_commands,
     demonstration,
     folders,
+    oversight,
     plan_command,
     render,
     report_commands,
     report_view,
     trust_commands,
+    verification,
 )
 from cli.options import (
     AsJson,
@@ -25,6 +29,8 @@ from cli.options import (
     PublicData,
     RunFolder,
 )
+from cli.oversight import PolicyFile, RegisterFile, RootKey, TrustFile
+from privplan.keys import Role
 
 app = typer.Typer(
     name="privplan",
@@ -39,6 +45,10 @@ app.command()(plan_command.plan)
 app.add_typer(trust_commands.keys_app, name="keys")
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
+app.add_typer(budget_commands.budget_app, name="budget")
+app.add_typer(approval_commands.trust_app, name="trust")
+app.command()(approval_commands.approve)
+app.command()(approval_commands.countersign)
 
 
 @app.command()
@@ -65,19 +75,43 @@ def train(
     allow_code_change: Annotated[
         bool, typer.Option(help="Resume although privplan's sources changed.")
     ] = False,
+    register: RegisterFile = None,
+    data_set: Annotated[
+        str | None, typer.Option(help="Name the data must have in the register.")
+    ] = None,
+    refundable: Annotated[
+        bool,
+        typer.Option(
+            "--refundable", help="Reserve delta twice: an early end gives back epsilon."
+        ),
+    ] = False,
+    policy: PolicyFile = None,
+    trust: TrustFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Carry out a plan exactly, or go on with one.
 
-    The ledger is written before each step.
+    The ledger is written before each step; a register is charged before the ledger.
 
     Exit code: 0 finished, 1 interrupted or failed, 3 the budget would be exceeded,
-    4 a plan, ledger or checkpoint was changed, 5 other data, plan or code.
+    4 a plan, ledger or checkpoint was changed, 5 other data, plan or code, or a policy
+    or register refuses.
     """
     from diffusion.watching import RunOptions  # noqa: PLC0415 - imports torch
 
     made, folder = folders.plan_and_folder(plan_or_run, out)
+    known = oversight.trust(trust)
+    charge = oversight.charge(register, known, data_set=data_set, refundable=refundable)
+    oversight.keep_rules(
+        policy,
+        made,
+        plan_or_run,
+        folder,
+        registered=charge is not None,
+        trusted=known,
+    )
     options = RunOptions(
+        charge=charge,
         engine=engine,
         device=device,
         physical_batch_size=physical_batch,
@@ -92,7 +126,7 @@ def train(
         image_size=image_size,
         public=public,
     )
-    options_again = {"--data": data, "--public": public}
+    options_again = {"--data": data, "--public": public, "--register": register}
     named = "".join(f" {k} {v}" for k, v in options_again.items() if v is not None)
     render.training(made, folder, named, finished=finished, as_json=as_json)
     raise typer.Exit(0 if finished else 1)
@@ -157,7 +191,7 @@ def evaluate(
     Exit code: 0 scored, 1 no samples or no held-out images.
     """
     made, folder = folders.run_folder(run)
-    actions.require_samples(folder)
+    folders.require_samples(folder)
     source = actions.data_of(made, data)
     exported = public or source == "digits"
     score = actions.evaluate_public if exported else actions.evaluate_locally
@@ -168,6 +202,7 @@ def evaluate(
 @app.command()
 def verify(
     path: Annotated[Path, typer.Argument(metavar="REPORT", help="The report.")],
+    *,
     key: Annotated[
         list[Path] | None,
         typer.Option(help="Public key you trust; default the one beside the report."),
@@ -178,14 +213,27 @@ def verify(
     artefacts: Annotated[
         Path | None, typer.Option(help="Folder of the files the report names.")
     ] = None,
+    trust: TrustFile = None,
+    root: RootKey = None,
+    require: Annotated[
+        Literal["officer"] | None,
+        typer.Option(help="A role that must have signed beside the trainer."),
+    ] = None,
+    register: RegisterFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute every claim of a report, offline.
 
     Exit code: 0 verified, 1 nothing to verify, 4 a step failed, 5 no claim is made.
     """
-    found, pinned = actions.verify_report(
-        path, trusted=key or [], ledger_path=ledger_file, folder=artefacts
+    found, pinned = verification.verify_report(
+        path,
+        trusted=key or [],
+        ledger_path=ledger_file,
+        folder=artefacts,
+        trust=oversight.trust(trust, root),
+        require=None if require is None else Role(require),
+        register=register,
     )
     report_view.verdict(found, pinned=pinned, as_json=as_json)
     raise typer.Exit(found.exit_code)

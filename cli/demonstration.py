@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli import actions, render, report_view
+from cli import actions, render, report_view, verification
 from privplan import files, keys
 from privplan import plan as plans
 from privplan.errors import ExitCode, PolicyError
@@ -96,7 +96,7 @@ def _report_and_verify(made: Plan, folder: Path) -> ExitCode:
     written = actions.write_report(made, folder, signer, path)
     report_view.written(path, signer.public, written, as_json=False)
     _say("6 of 6", "verify the report, as a stranger would")
-    found, pinned = actions.verify_report(
+    found, pinned = verification.verify_report(
         path, trusted=[key_path.with_suffix(".pub")], ledger_path=None, folder=None
     )
     report_view.verdict(found, pinned=pinned, as_json=False)

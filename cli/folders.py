@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from privplan import plan as plans
-from privplan.errors import DocumentError
+from privplan.errors import DataError, DocumentError
 from privplan.plan import Plan
 
 PLAN_NAME = "plan.json"
@@ -66,3 +66,16 @@ def ledger_file(given: Path | None) -> Path:
     if given is not None:
         return given / LEDGER_NAME
     return run_folder(None)[1] / LEDGER_NAME
+
+
+def require_samples(folder: Path) -> None:
+    """Refuse to evaluate a run without samples.
+
+    Raises:
+        DataError: There are none.
+    """
+    if not (folder / "samples" / "samples.npz").is_file():
+        raise DataError(
+            f"{folder} holds no samples to evaluate",
+            hint="draw some first with privplan sample",
+        )

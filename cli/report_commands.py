@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import actions, folders, keyring, report_view
+from cli import actions, folders, keyring, report_view, verification
 from cli.options import AsJson, RunFolder
 from privplan import explain, files
 from privplan.errors import ExitCode
@@ -75,7 +75,8 @@ def explain_(
 
     Exit code: 0 written, 1 not a report, 4 another key signed it.
     """
-    path, text, (known,) = actions.open_report(report, [] if key is None else [key])
+    path, text = verification.read_report(report)
+    (known,) = verification.keys_for(path, [] if key is None else [key])
     folder = out or path.parent / _FOLDER
     parts = explain.explain(text, known)
     files.make_folder(folder)

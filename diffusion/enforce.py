@@ -20,10 +20,12 @@ from privplan.errors import (
     ParameterError,
     PolicyError,
 )
-from privplan.ledger import Allowance, Ledger, LedgerHead
+from privplan.ledger import Allowance, Ledger, LedgerHead, read
 from privplan.ledger_blocks import Blocks
 from privplan.plan import Plan, PlanPhase, PublicPhase, QueryPhase
 from privplan.query_lines import LabelHistogram, RecordCount
+from privplan.register import Reservation
+from privplan.register_run import Charge, check_resume
 
 LEDGER_NAME = "ledger.sqlite"
 
@@ -216,38 +218,74 @@ class Guard:
         self._ledger.close()
 
 
-def begin(plan: Plan, images: PrivateImages, folder: Path) -> Guard:
+def begin(
+    plan: Plan, images: PrivateImages, folder: Path, *, charge: Charge | None = None
+) -> Guard:
     """Open a new ledger for a plan on some data that `check` has passed.
 
+    Args:
+        plan: What will run.
+        images: The private records.
+        folder: The run folder.
+        charge: The register that pays for the run; reserved before the ledger exists.
+
     Raises:
-        PolicyError: The folder already holds a run.
+        BudgetExceededError: The data set has not enough left.
+        PolicyError: The folder already holds a run, or the register refuses.
     """
+    digest = data_digest(images)
+    taken = None if charge is None else charge.reserve(plan, digest)
     ledger = Ledger.create(
         folder / LEDGER_NAME,
         plan_digest=plan.digest,
-        data_digest=data_digest(images),
+        data_digest=digest,
         code_digest=source_digest(),
         allowances=[_allowance(phase) for phase in plan.phases],
     )
-    return Guard(ledger, plan)
+    return _tied(ledger, plan, folder, charge, taken)
 
 
 def resume(
-    plan: Plan, images: PrivateImages, folder: Path, *, allow_code_change: bool = False
+    plan: Plan,
+    images: PrivateImages,
+    folder: Path,
+    *,
+    allow_code_change: bool = False,
+    charge: Charge | None = None,
 ) -> Guard:
     """Open the ledger of a run that began earlier; after `check`.
 
     Raises:
-        PolicyError: Another plan, other data or other code than the run began with.
+        PolicyError: Another plan, other data or other code than the run began with, a
+            run that was settled, or one whose register was not given.
         IntegrityError: The ledger's chain is broken.
     """
+    digest, content = data_digest(images), read(folder / LEDGER_NAME)
+    check_resume(content, charge)
+    taken = None if charge is None else charge.take_up(plan, digest, content)
     ledger = Ledger.resume(
         folder / LEDGER_NAME,
         plan_digest=plan.digest,
-        data_digest=data_digest(images),
+        data_digest=digest,
         code_digest=source_digest(),
         allow_code_change=allow_code_change,
     )
+    return _tied(ledger, plan, folder, charge, taken)
+
+
+def _tied(
+    ledger: Ledger,
+    plan: Plan,
+    folder: Path,
+    charge: Charge | None,
+    taken: Reservation | None,
+) -> Guard:
+    try:
+        if charge is not None and taken is not None:
+            charge.begin(taken, ledger, folder / LEDGER_NAME)
+    except BaseException:
+        ledger.close()
+        raise
     return Guard(ledger, plan)
 
 

@@ -86,10 +86,14 @@ def train(
         plans.write(plan, folder / PLAN_NAME)
     guard = (
         enforce.resume(
-            plan, images, folder, allow_code_change=options.allow_code_change
+            plan,
+            images,
+            folder,
+            allow_code_change=options.allow_code_change,
+            charge=options.charge,
         )
         if resume
-        else enforce.begin(plan, images, folder)
+        else enforce.begin(plan, images, folder, charge=options.charge)
     )
     with guard, tuned_for(plan):
         run = Run(

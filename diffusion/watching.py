@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
+from privplan.register_run import Charge
 
 
 @runtime_checkable
@@ -59,6 +60,7 @@ class RunOptions:
         checkpoint_seconds: Seconds between two checkpoints.
         allow_code_change: Resume although the sources changed.
         unsafe_seed: For tests; makes the noise worthless, and the report says so.
+        charge: The register that pays for the run; None if none keeps its data set.
     """
 
     engine: str = "auto"
@@ -67,6 +69,7 @@ class RunOptions:
     checkpoint_seconds: float = 15.0
     allow_code_change: bool = False
     unsafe_seed: int | None = None
+    charge: Charge | None = None
 
     def __post_init__(self) -> None:
         if self.physical_batch_size is not None:

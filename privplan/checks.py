@@ -103,3 +103,21 @@ def count(**values: int) -> None:
                 f"{name} is {value!r}, but it must be a whole number of at least 1",
                 hint=f"give {name} a value such as 100",
             )
+
+
+def name(**values: str) -> None:
+    """Require names: 1 to 200 characters that can be printed on one line.
+
+    Raises:
+        ParameterError: A value is empty, longer, or has a line break in it.
+
+    Example:
+        >>> name(data_set="x-rays 2025")
+    """
+    for what, value in values.items():
+        if not (1 <= len(value) <= 200 and value.isprintable()):
+            raise ParameterError(
+                f"{what} is {value[:40]!r}, but a name has 1 to 200 printable "
+                "characters",
+                hint=f"give {what} a short name on one line",
+            )

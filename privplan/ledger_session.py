@@ -201,6 +201,24 @@ def take_up(path: Path, bound: Binding, *, allow_code_change: bool) -> Session:
         return Session(store, tally, tally.sessions, lock)
 
 
+def take_over(path: Path) -> Session:
+    """Open a last session of a run, whatever it was bound to, to end it.
+
+    Raises:
+        PolicyError: Another process is writing to it, or others may read the file.
+        LedgerError: It is missing, locked, read-only, damaged or not a ledger.
+        IntegrityError: Its chain is broken.
+    """
+    ledger_store.check(path)
+    with _locked(path) as lock, _opened(path) as (store, tally):
+        with store.transaction():
+            follow_all(store, tally)
+            row = _opening(tally.head, tally.sessions + 1, tally.code_digest)
+            store.append(row)
+        tally.follow(*row)
+        return Session(store, tally, tally.sessions, lock)
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[RunLock]:
     """Hold the lock of a ledger, and keep it only if the block succeeds."""

@@ -23,10 +23,11 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from privplan import accounting, opinions
+from privplan import accounting, moments, opinions
 from privplan import report_words as words
 from privplan.ledger import LedgerContent, data_commitment
 from privplan.plan import Plan, PlanOpinion
+from privplan.register_run import reservation_of
 from privplan.report_mechanism import (
     charged_labels,
     clipping,
@@ -98,6 +99,8 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         ),
         utility=around.utility,
         limitations=words.LIMITATIONS,
+        reservation=reservation_of(ledger),
+        written=moments.text(moments.now()),
     )
 
 

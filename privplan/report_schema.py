@@ -103,6 +103,16 @@ class LedgerPart(Document):
     assurance: Literal["A0 the one who trains holds ledger and key"]
 
 
+class ReservationPart(Document):
+    """Which entry of a register pays for the run, before it read anything."""
+
+    register_id: Name
+    reservation: Name
+    data_set: Name
+    sequence: Count
+    hash: Digest
+
+
 class DataPart(Document):
     """A commitment that only the holder of the ledger can open."""
 
@@ -146,6 +156,8 @@ class Predicate(Document):
     code: Code
     utility: tuple[Utility, ...]
     limitations: tuple[str, ...]
+    reservation: ReservationPart | None = None
+    written: Name | None = None
 
 
 class Surroundings(Document):

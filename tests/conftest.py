@@ -39,3 +39,15 @@ def refused(cli):
         return code, lines[0]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def asked_once():
+    """Ask each accountant once about the same events; asking takes a second."""
+    from functools import cache
+
+    from privplan import opinions
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opinions, "second_opinions", cache(opinions.second_opinions))
+        yield

@@ -1,0 +1,78 @@
+"""How a report is verified from the command line: whose keys, which files beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli.actions import PUBLIC_KEY_NAME, REPORT_NAME
+from privplan import keys, moments, oversight, verify
+from privplan.errors import DocumentError
+from privplan.findings import Verdict
+from privplan.keys import PublicKey, Role
+from privplan.oversight import Office
+from privplan.trust import Trust
+
+
+def verify_report(
+    path: Path,
+    *,
+    trusted: list[Path],
+    ledger_path: Path | None,
+    folder: Path | None,
+    trust: Trust | None = None,
+    require: Role | None = None,
+    register: Path | None = None,
+) -> tuple[Verdict, bool]:
+    """Verify a report; return the verdict and whether the keys came from the user.
+
+    Raises:
+        DocumentError: The report or a key cannot be read, or there is no key.
+    """
+    path, text = read_report(path)
+    known = trust or Trust.of(keys_for(path, trusted))
+    found = verify.verify(
+        text,
+        folder=folder or path.parent,
+        trusted=known.public_keys(),
+        ledger_path=ledger_path,
+    )
+    office = Office(
+        trust=known,
+        pinned=trust is not None,
+        require=require,
+        register=register,
+        now=moments.now(),
+    )
+    return oversight.extend(found, office), bool(trusted) or trust is not None
+
+
+def read_report(path: Path) -> tuple[Path, bytes]:
+    """Return where a report is and its bytes; a folder stands for the report in it.
+
+    Raises:
+        DocumentError: It cannot be read.
+    """
+    if path.is_dir():
+        path = path / REPORT_NAME
+    try:
+        return path, path.read_bytes()
+    except OSError as error:
+        raise DocumentError(
+            f"the report {path} cannot be read: {error.strerror}",
+            hint="give the path of a report.json",
+        ) from error
+
+
+def keys_for(path: Path, trusted: list[Path]) -> list[PublicKey]:
+    """Return the keys to check a report with: those given, or the one beside it.
+
+    Raises:
+        DocumentError: A key cannot be read, or there is none.
+    """
+    beside = path.parent / PUBLIC_KEY_NAME
+    if not trusted and not beside.is_file():
+        raise DocumentError(
+            f"there is no key to check {path.name} with",
+            hint="give --key with the public key of whoever should have signed",
+        )
+    return [keys.load_public(key) for key in trusted or [beside]]
