@@ -54,6 +54,7 @@ PRINTABLE = {
     "found.error().message",
     "found.lower",
     "kind",
+    "phase.asked_as",
     "label_dropout",
     "len(names) - 3",
     "name",
@@ -74,7 +75,8 @@ SINKS = {
 SENDABLE = {
     "phase", "run", "learner", "counted", "kept", "done", "name", "count", "size",
     "facts", "next_phase", "plan_digest", "int", "LedgerHead", "canonical", "images",
-    "plan", "folder", "enforce", "digest", "answers",
+    "plan", "folder", "enforce", "digest", "answers", "options", "taken", "ledger",
+    "LEDGER_NAME", "charge",
 }  # fmt: skip
 WITHHELD = {"images", "labels", "grad", "loss", "random", "optimiser", "network"}
 VOICES = {"print", "echo", "warn", "breakpoint"}
