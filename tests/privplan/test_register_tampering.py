@@ -263,7 +263,9 @@ def test_a_grant_signed_by_a_trainer_does_not_count(path, original, tmp_path):
     )
     row = (8, found[-1][3], text, entry_hash(found[-1][3], text))
     overwrite(path, [*found, row])
-    with pytest.raises(IntegrityError, match=r"entry 8: it was not signed by the key you trust"):
+    with pytest.raises(
+        IntegrityError, match=r"entry 8: it was not signed by the key you trust"
+    ):
         register.read(path)
 
 
