@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ from privplan import plan as plans
 from privplan import summary_json
 from privplan.plan_choice import choice_of
 from privplan.plan_phases import query_phases
-from privplan.planner import PlanRequest, Wishes, make_plan
+from privplan.planner import PlanRequest, TrainingWishes, Wishes, make_plan
 from privplan.presets import Parameterisation, Pretraining
 from privplan.stages import Sharing
 
@@ -83,6 +83,23 @@ def plan(
     synthetic_weight: Annotated[
         float, typer.Option(help="Of the synthetic gradient; --share mixture.")
     ] = 1.0,
+    clipping: Annotated[
+        Literal["fixed", "normalised", "adaptive"],
+        typer.Option(help="adaptive: C follows the median, inside each step's noise."),
+    ] = "fixed",
+    optimiser: Annotated[
+        Literal["adam", "adamw", "sgd"], typer.Option(help="Of every phase.")
+    ] = "adam",
+    mixture: Annotated[
+        str | None,
+        typer.Option(help="Shares of low,middle,high sigma @ two cuts: 1,6,1@0.1,2."),
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Show records also mirrored.")
+    ] = False,
+    shift: Annotated[
+        int, typer.Option(help="Show records also moved by so many pixels.")
+    ] = 0,
     compute: Annotated[
         str | None,
         typer.Option(help="Time for the private steps, as 10m: the rest is chosen."),
@@ -111,7 +128,17 @@ def plan(
         prior_noise=prior_noise,
         synthetic_weight=synthetic_weight,
         queries=query_phases(query or []),
+        clipping=clipping,
         public=plan_inputs.declared_public(public),
+    )
+    training = TrainingWishes(
+        sharing=share,
+        pretraining=pretrain,
+        parameterisation=parameterisation,
+        mixture=plan_inputs.mixture_of(mixture),
+        flip=flip,
+        shift=shift,
+        optimiser=optimiser,
     )
     request = PlanRequest(
         target_epsilon=eps,
@@ -119,9 +146,7 @@ def plan(
         earlier=plan_inputs.spent_of(spent),
         data=plan_inputs.declared_data(data, records, image_size, classes),
         stages=stages,
-        sharing=share,
-        pretraining=pretrain,
-        parameterisation=parameterisation,
+        training=training,
         wishes=wishes,
         second_opinions=verify,
     )

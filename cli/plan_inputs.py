@@ -6,6 +6,7 @@ never loads torch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cli import durations
 from privplan.budget import NOTHING_SPENT, Spent
 from privplan.candidates import Compute, compute_of_time
 from privplan.errors import ParameterError
+from privplan.plan import PlanMixture
 from privplan.planner import (
     DIGITS,
     DeclaredData,
@@ -74,6 +76,34 @@ def spent_of(text: str | None) -> Spent:
             hint="write --spent EPSILON,DELTA as in --spent 0.4,1e-6",
         ) from error
     return Spent(epsilon=epsilon, delta=delta)
+
+
+def mixture_of(text: str | None) -> PlanMixture | None:
+    """Read `--mixture LOW,MIDDLE,HIGH@FROM,TO`; shares in any unit.
+
+    Raises:
+        ParameterError: It is not three positive shares and two rising cuts.
+
+    Example:
+        >>> mixture_of("1,6,1@0.1,2").shares
+        (1.0, 6.0, 1.0)
+    """
+    if text is None:
+        return None
+    try:
+        low, middle, high = (float(part) for part in text.split("@")[0].split(","))
+        first, last = (float(part) for part in text.split("@")[1].split(","))
+    except (ValueError, IndexError):
+        low = middle = high = first = last = 0.0
+    if not (min(low, middle, high) > 0 and 0 < first < last < math.inf) or not (
+        low + middle + high < math.inf
+    ):
+        raise ParameterError(
+            f"'{text[:40]}' is no mixture of three intervals of sigma",
+            hint="write shares of low, middle and high sigma and the cuts between "
+            "them, as in --mixture 1,6,1@0.1,2",
+        )
+    return PlanMixture(cuts=(first, last), shares=(low, middle, high))
 
 
 def compute_of(

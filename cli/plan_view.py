@@ -13,9 +13,10 @@ from cli.columns import Column, print_fitted
 from cli.paper import console, table
 from cli.plan_advice import outlook
 from privplan import events, plan_size, plan_words
+from privplan.budget_lines import ClippingQuantile
 from privplan.canonical import text_down, text_up
 from privplan.choice import Choice
-from privplan.plan import Plan
+from privplan.plan import Plan, PrivatePhase
 from privplan.summary import PhaseCost, phase_costs, stage_costs
 
 _BAR = 30
@@ -150,10 +151,23 @@ def _private_step(out: Console, shown: Plan) -> None:
             ["expected batch", f"{phase.expected_batch_size:,.1f}"],
             ["noise draws per record", str(phase.noise_multiplicity)],
             ["clipping norm", f"{phase.max_grad_norm:g}"],
+            *_following(phase),
         ]
     rows.append(["parameterisation", shown.training.parameterisation])
     rows.append(["sharing", shown.training.sharing.value])
     out.print(table([("private step", "left"), ("", "right")], rows))
+
+
+def _following(phase: PrivatePhase) -> list[list[str]]:
+    """Say what it costs that C follows the gradients: more noise on them."""
+    if phase.adaptive is None:
+        return []
+    votes = ClippingQuantile(votes_noise_std=phase.adaptive.count_noise)
+    noise = votes.gradient_noise_multiplier(phase.mechanism.noise_multiplier)
+    return [
+        ["C follows the gradients, count noise", f"{phase.adaptive.count_noise:g}"],
+        ["noise multiplier left for gradients", text_up(noise, 5)],
+    ]
 
 
 def _accountants(out: Console, shown: Plan) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from diffusion.adaptive_clipping import AdaptiveClipping
 from diffusion.network import NetworkConfig, UNet, build
 from diffusion.per_example import Clipping, engine
 from diffusion.physical_batch import PhysicalBatch
@@ -55,6 +56,20 @@ def mechanism_of(
         noise_multiplicity=phase.noise_multiplicity,
         expected_batch_size=phase.expected_batch_size,
         beside=beside,
+        adaptive=_following(phase),
+    )
+
+
+def _following(phase: PrivatePhase) -> AdaptiveClipping | None:
+    """Return how C follows the gradients, where a plan says so."""
+    rule = phase.adaptive
+    if rule is None:
+        return None
+    return AdaptiveClipping(
+        initial=phase.max_grad_norm,
+        count_noise=rule.count_noise,
+        quantile=rule.quantile,
+        learning_rate=rule.learning_rate,
     )
 
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from diffusion.augmentation import Augmentation
 from diffusion.gaussian_prior import GaussianPrior, PriorDenoiser, prior_row_loss
 from diffusion.loss import RowLoss, row_loss
 from diffusion.noise_levels import (
@@ -28,6 +29,7 @@ from diffusion.noise_levels import (
     VpUniform,
     VUniform,
 )
+from diffusion.noise_mixture import three_parts
 from diffusion.parts import answering, whole
 from diffusion.precond import (
     Denoise,
@@ -68,6 +70,7 @@ def loss_of(
         law=_law(plan).restricted(intervals),
         label_dropout=training.label_dropout,
         null_label=plan.data.classes,
+        augmentation=Augmentation(flip=training.flip, shift=training.shift),
     )
 
 
@@ -158,6 +161,20 @@ def _wrapping(plan: Plan) -> Parameterisation:
 
 
 def _law(plan: Plan) -> SigmaLaw:
+    """Return the law of sigma, with the shares of a mixture if the plan has one."""
+    base, mixture = _plain_law(plan), plan.training.mixture
+    if mixture is None:
+        return base
+    return three_parts(
+        plan.training.sigma_min,
+        plan.training.sigma_max,
+        cuts=mixture.cuts,
+        shares=mixture.shares,
+        base=base,
+    )
+
+
+def _plain_law(plan: Plan) -> SigmaLaw:
     training, reach = plan.training, whole(plan)
     match training.parameterisation:
         case "v":

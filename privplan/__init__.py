@@ -52,7 +52,13 @@ if TYPE_CHECKING:
     from privplan.budget import Adjacency
     from privplan.budget import PrivacyBudget as Budget
     from privplan.plan import Plan
-    from privplan.planner import DeclaredData, PlanRequest, Wishes, make_plan
+    from privplan.planner import (
+        DeclaredData,
+        PlanRequest,
+        TrainingWishes,
+        Wishes,
+        make_plan,
+    )
     from privplan.questions import calibrate, delta, epsilon
 
 __all__ = [
@@ -61,6 +67,7 @@ __all__ = [
     "DeclaredData",
     "Plan",
     "PlanRequest",
+    "TrainingWishes",
     "Wishes",
     "calibrate",
     "delta",
@@ -75,6 +82,7 @@ _ROOMS = {
     "DeclaredData": ("planner", "DeclaredData"),
     "Plan": ("plan", "Plan"),
     "PlanRequest": ("planner", "PlanRequest"),
+    "TrainingWishes": ("planner", "TrainingWishes"),
     "Wishes": ("planner", "Wishes"),
     "calibrate": ("questions", "calibrate"),
     "delta": ("questions", "delta"),

@@ -7,9 +7,11 @@ must find the phase it learns from.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from privplan import events, line_grammar
+from privplan.budget_lines import ClippingQuantile
 from privplan.errors import DocumentError
 from privplan.plan_parts import (
     GaussianPhase,
@@ -56,6 +58,7 @@ def _check_event(phase: PlanPhase, data: PlanData) -> None:
             expected = phase.mechanism.sample_rate * data.records
             if not abs(phase.expected_batch_size - expected) <= 1e-9 * expected:
                 raise _inconsistent("expected_batch_size is not sample_rate times n")
+            _check_clipping(phase)
         case GaussianPhase():
             if not phase.noise_multiplier > 0:
                 raise _inconsistent(f"query '{phase.name}' has no noise")
@@ -72,6 +75,17 @@ def _check_event(phase: PlanPhase, data: PlanData) -> None:
                 raise _inconsistent(
                     f"phase '{phase.name}' reads nothing but has a cost"
                 )
+
+
+def _check_clipping(phase: PrivatePhase) -> None:
+    """Require a rule exactly where C follows the gradients, and one that fits."""
+    if (phase.clipping == "adaptive") != (phase.adaptive is not None):
+        raise _inconsistent("a rule for C is for adaptive clipping, and only for it")
+    if phase.adaptive is not None:
+        votes = ClippingQuantile(votes_noise_std=phase.adaptive.count_noise)
+        votes.gradient_noise_multiplier(phase.mechanism.noise_multiplier)
+        if phase.synthetic_weight > 0:
+            raise _inconsistent("a mixture has a fixed C")
 
 
 def _check_counts(phases: Sequence[PlanPhase]) -> None:
@@ -95,6 +109,12 @@ def _check_sources(stages: Sequence[PlanStage], phases: Sequence[PlanPhase]) -> 
 def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
     if training.parameterisation == "gaussian" and not _has(phases, GaussianPhase):
         raise _inconsistent("the network corrects a Gaussian that is never asked for")
+    mixture = training.mixture
+    if mixture is not None:
+        ends = (training.sigma_min, *mixture.cuts, training.sigma_max)
+        rises = all(low < high for low, high in itertools.pairwise(ends))
+        if not (rises and min(mixture.shares) > 0):
+            raise _inconsistent("the mixture's cuts do not rise, or a share is not > 0")
     mixes = training.sharing is Sharing.MIXTURE
     if mixes and not _has(phases, SyntheticPhase):
         raise _inconsistent("a mixture needs a synthetic phase")

@@ -145,6 +145,19 @@ def _gaussian(name: str, event: events.Event) -> events.GaussianEvent:
     )
 
 
+class PlanAdaptive(Document):
+    """How C follows the gradients: a noisy count inside each private step.
+
+    The count and the gradients are one query of the step's noise multiplier z, so the
+    gradients get z_g = (z^-2 - (2 count_noise)^-2)^(-1/2); Andrew et al. 2021,
+    arXiv:1905.03871, theorem 1.
+    """
+
+    quantile: Number
+    count_noise: Number
+    learning_rate: Number
+
+
 class PrivatePhase(Document):
     """DP-SGD on the private records."""
 
@@ -155,7 +168,8 @@ class PrivatePhase(Document):
     expected_batch_size: Number
     noise_multiplicity: Count
     max_grad_norm: Number
-    clipping: Literal["fixed", "normalised"]
+    clipping: Literal["fixed", "normalised", "adaptive"]
+    adaptive: PlanAdaptive | None
     learning_rate: Number
     synthetic_weight: Number
 
@@ -191,6 +205,13 @@ class PlanNetwork(Document):
     seed: int
 
 
+class PlanMixture(Document):
+    """Shares of the draws below, between and above two cuts of sigma."""
+
+    cuts: tuple[Number, Number]
+    shares: tuple[Number, Number, Number]
+
+
 class PlanTraining(Document):
     """Network, loss and optimiser; public constants."""
 
@@ -202,6 +223,9 @@ class PlanTraining(Document):
     sigma_data: Number
     sigma_min: Number
     sigma_max: Number
+    mixture: PlanMixture | None
+    flip: bool
+    shift: int = Field(ge=0, lt=1024)
     label_dropout: Number
     ema_decay: Number
     optimiser: Literal["adam", "adamw", "sgd"]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 from privplan import (
     calibration,
@@ -66,6 +66,8 @@ class Wishes:
         queries: Other queries, before the training.
         public: The public images, where a stage learns from them.
         synthetic_weight: Weight of the synthetic gradient in a mixture.
+        clipping: "fixed", "normalised", or "adaptive": C follows the median gradient
+            by a noisy count inside each step.
     """
 
     steps: int | None = None
@@ -76,6 +78,7 @@ class Wishes:
     queries: tuple[plan.QueryPhase, ...] = ()
     public: PublicData | None = None
     synthetic_weight: float = 1.0
+    clipping: Literal["fixed", "normalised", "adaptive"] = "fixed"
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -234,13 +237,26 @@ def private_phase(
             wishes.noise_multiplicity, settings.noise_multiplicity
         ),
         max_grad_norm=settings.max_grad_norm,
-        clipping="fixed",
+        clipping=wishes.clipping,
+        adaptive=_rule(rate * records, noise_multiplier, wishes.clipping),
         learning_rate=(
             settings.prior_learning_rate
             if parameterisation == "gaussian"
             else settings.learning_rate
         ),
         synthetic_weight=wishes.synthetic_weight if mixed else 0.0,
+    )
+
+
+def _rule(
+    expected_batch_size: float, noise_multiplier: float, clipping: str
+) -> plan.PlanAdaptive | None:
+    """Let C follow the median; B / 20, and never so little that gradients starve."""
+    if clipping != "adaptive":
+        return None
+    noise = max(expected_batch_size / 20, noise_multiplier, 1.0)
+    return plan.PlanAdaptive(
+        quantile=0.5, count_noise=canonical.round_up(noise, 3), learning_rate=0.2
     )
 
 

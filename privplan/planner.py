@@ -22,6 +22,7 @@ from privplan import (
     plan_costs,
     plan_phases,
     plan_size,
+    plan_training,
     prior_noise,
     risk,
 )
@@ -36,13 +37,13 @@ from privplan.budget import (
 from privplan.candidates import ChoiceRequest, Compute
 from privplan.choice import choose
 from privplan.declared import DIGITS, DeclaredData
-from privplan.errors import ParameterError
 from privplan.plan_choice import start_of
 from privplan.plan_phases import PublicData, Wishes
-from privplan.presets import Parameterisation, Preset, Pretraining, resolve
-from privplan.recipes import Recipe, recipe
+from privplan.plan_training import TrainingWishes
+from privplan.presets import Preset, resolve
+from privplan.recipes import recipe
 from privplan.stage_text import parse
-from privplan.stages import Sharing, Source, StageAllocation
+from privplan.stages import Source, StageAllocation
 from privplan.version import __version__
 
 __all__ = [
@@ -51,11 +52,10 @@ __all__ = [
     "PlanRequest",
     "PublicData",
     "Spent",
+    "TrainingWishes",
     "Wishes",
     "make_plan",
 ]
-
-NETWORK_SEED = 20240602
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +69,7 @@ class PlanRequest:
         data: Declared facts.
         stages: Text of `--stages`: a preset or an allocation; None means every stage
             is private.
-        sharing: What the networks of the stages have in common.
-        pretraining: What the network learns from before any record.
-        parameterisation: What the network is wrapped in.
+        training: What is pinned of networks, loss and optimiser.
         wishes: What is pinned of the phases.
         compute: What the private steps may compute; None means as much as the recipe
             for this size of image, with its steps, rate and draws.
@@ -84,9 +82,7 @@ class PlanRequest:
     earlier: Spent = NOTHING_SPENT
     data: DeclaredData = DIGITS
     stages: str | None = None
-    sharing: Sharing = Sharing.SEQUENTIAL
-    pretraining: Pretraining | None = None
-    parameterisation: Parameterisation | None = None
+    training: TrainingWishes = field(default_factory=TrainingWishes)
     wishes: Wishes = field(default_factory=Wishes)
     compute: Compute | None = None
     second_opinions: bool = False
@@ -123,7 +119,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         sigma_min=settings.sigma_min,
         sigma_max=settings.sigma_max,
     )
-    training = _training(request, preset, allocation, settings)
+    training = plan_training.training_of(request.training, preset, allocation, settings)
     phases = _phases(request, preset, allocation, training, budget)
     draft = plan.Plan(
         format=plan.FORMAT,
@@ -177,9 +173,11 @@ def _phases(
             last=not trains and not found,
         )
         found.append(plan_phases.gaussian_phase(settings, noise))
-    pretraining = request.pretraining or preset.pretraining
+    pretraining = request.training.pretraining or preset.pretraining
     found += plan_phases.before(allocation, settings, wishes, pretraining)
-    _check_sharing(request.sharing, allocation, found)
+    plan_training.check_sharing(
+        request.training.sharing, allocation, found, clipping=wishes.clipping
+    )
     if trains:
         found.append(
             plan_phases.private_phase(
@@ -189,7 +187,7 @@ def _phases(
                 records=data.records,
                 fixed=found,
                 parameterisation=training.parameterisation,
-                sharing=request.sharing,
+                sharing=request.training.sharing,
             )
         )
     return tuple(found)
@@ -231,30 +229,6 @@ def _asks_gaussian(allocation: StageAllocation, training: plan.PlanTraining) -> 
     return stage or training.parameterisation == "gaussian"
 
 
-def _check_sharing(
-    sharing: Sharing, allocation: StageAllocation, before: Sequence[plan.PlanPhase]
-) -> None:
-    """Refuse a sharing mode that has nothing to share.
-
-    Raises:
-        ParameterError: No phase or stage is there for it.
-    """
-    drawn = any(isinstance(phase, plan.SyntheticPhase) for phase in before)
-    if sharing is Sharing.MIXTURE and not drawn:
-        raise ParameterError(
-            "a mixture needs synthetic images, and no stage learns from any",
-            hint="add --pretrain synthetic, or use --share sequential",
-        )
-    public = (Source.SYNTHETIC, Source.PUBLIC)
-    apart = any(allocation.intervals(source) for source in public)
-    if sharing in {Sharing.GATED, Sharing.EXPERTS} and not apart:
-        raise ParameterError(
-            f"--share {sharing} keeps public stages apart, and there is none",
-            hint="let a stage learn from synthetic or public images, as in --stages "
-            "syngen-cleaning",
-        )
-
-
 def _feasibility(
     data: DeclaredData, training: plan.PlanTraining, budget: PrivacyBudget
 ) -> float:
@@ -262,33 +236,3 @@ def _feasibility(
     mu = risk.gdp_mu(budget.target_epsilon, budget.target_delta)
     trained = plan_size.trained_parameters(declared.document(data), training)
     return data.records * mu / math.sqrt(trained)
-
-
-def _training(
-    request: PlanRequest,
-    preset: Preset,
-    allocation: StageAllocation,
-    settings: Recipe,
-) -> plan.PlanTraining:
-    found = request.parameterisation or preset.parameterisation
-    if found is None:
-        found = "gaussian" if allocation.intervals(Source.GAUSSIAN) else "edm"
-    return plan.PlanTraining(
-        network=plan.PlanNetwork(
-            base_width=settings.base_width,
-            width_multipliers=settings.width_multipliers,
-            blocks=settings.blocks,
-            attention_resolutions=settings.attention_resolutions,
-            seed=NETWORK_SEED,
-        ),
-        parameterisation=found,
-        sharing=request.sharing,
-        p_mean=settings.p_mean,
-        p_std=settings.p_std,
-        sigma_data=0.5,
-        sigma_min=settings.sigma_min,
-        sigma_max=settings.sigma_max,
-        label_dropout=0.1,
-        ema_decay=settings.ema_decay,
-        optimiser="adam",
-    )

@@ -76,7 +76,7 @@ def clipping(plan: Plan) -> str:
     """Say what bounds one record's contribution."""
     said = [
         "one gradient per record, averaged over its noise draws, then clipped in L2 "
-        f"over all trained parameters ({phase.name}: C = {phase.max_grad_norm!r})"
+        f"over all trained parameters ({phase.name}: {_bound(phase)})"
         for phase in plan.private_phases
     ]
     said += [
@@ -84,6 +84,15 @@ def clipping(plan: Plan) -> str:
         for phase in _queries(plan)
     ]
     return "; ".join(said) or "no private phase"
+
+
+def _bound(phase: PrivatePhase) -> str:
+    if phase.adaptive is None:
+        return f"C = {phase.max_grad_norm!r}"
+    return (
+        f"C begins at {phase.max_grad_norm!r} and follows a noisy count of unclipped "
+        f"gradients, noise {phase.adaptive.count_noise!r} records, inside the step"
+    )
 
 
 def noise(plan: Plan) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from diffusion.data import load_private
 from privplan.plan_phases import query_phases
-from privplan.planner import PlanRequest, Wishes, make_plan
+from privplan.planner import PlanRequest, TrainingWishes, Wishes, make_plan
 from privplan.stages import Sharing
 
 STEPS = 6
@@ -45,7 +45,12 @@ def plan_for(stages, **wanted):
         public=wanted.pop("public", None),
     )
     return make_plan(
-        PlanRequest(target_epsilon=3.0, stages=stages, wishes=wishes, **wanted)
+        PlanRequest(
+            target_epsilon=3.0,
+            stages=stages,
+            wishes=wishes,
+            training=TrainingWishes(**wanted),
+        )
     )
 
 

@@ -40,7 +40,12 @@ def test_the_digest_covers_every_field(staged_plan):
         else:
             yield path, value
 
-    changed = {str: lambda v: v + "1", int: lambda v: v + 1, type(None): lambda _: "x"}
+    changed = {
+        str: lambda v: v + "1",
+        int: lambda v: v + 1,
+        bool: lambda v: not v,
+        type(None): lambda _: "x",
+    }
     for path, value in leaves(document, []):
         if path == ["digest"]:
             continue

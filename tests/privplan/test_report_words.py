@@ -5,7 +5,7 @@ import pytest
 from privplan import ledger, report
 from privplan.ledger import Allowance, Ledger
 from privplan.plan_phases import query_phases
-from privplan.planner import PlanRequest, Wishes, make_plan
+from privplan.planner import PlanRequest, TrainingWishes, Wishes, make_plan
 from privplan.report_schema import Surroundings
 from privplan.stages import Sharing
 
@@ -27,7 +27,7 @@ def said(tmp_path):
                 target_epsilon=2.0,
                 stages=stages,
                 wishes=Wishes(steps=20, queries=queries),
-                **wanted,
+                training=TrainingWishes(**wanted),
             )
         )
         with Ledger.create(

@@ -1,0 +1,125 @@
+"""Networks, loss and optimiser of a plan: what is pinned, and the rest by recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from privplan import checks, plan
+from privplan.errors import ParameterError
+from privplan.presets import Parameterisation, Preset, Pretraining
+from privplan.recipes import Recipe
+from privplan.stages import Sharing, Source, StageAllocation
+
+NETWORK_SEED = 20240602
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingWishes:
+    """What a user pinned of the training; None means "choose for me".
+
+    Attributes:
+        sharing: What the networks of the stages have in common.
+        pretraining: What the network learns from before any record.
+        parameterisation: What the network is wrapped in.
+        mixture: Shares of the draws at low, middle and high sigma; None for none.
+        flip: Show records also mirrored; averaged before the one clip.
+        shift: Most pixels that records are also moved by.
+        optimiser: Of every phase.
+    """
+
+    sharing: Sharing = Sharing.SEQUENTIAL
+    pretraining: Pretraining | None = None
+    parameterisation: Parameterisation | None = None
+    mixture: plan.PlanMixture | None = None
+    flip: bool = False
+    shift: int = 0
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+
+    def __post_init__(self) -> None:
+        checks.non_negative(shift=self.shift)
+
+
+def training_of(
+    wishes: TrainingWishes,
+    preset: Preset,
+    allocation: StageAllocation,
+    settings: Recipe,
+) -> plan.PlanTraining:
+    """Return network, loss and optimiser: what is pinned, and the rest by recipe.
+
+    Raises:
+        ParameterError: A cut of the mixture is not between sigma_min and sigma_max.
+    """
+    _check_cuts(wishes.mixture, settings)
+    found = wishes.parameterisation or preset.parameterisation
+    if found is None:
+        found = "gaussian" if allocation.intervals(Source.GAUSSIAN) else "edm"
+    return plan.PlanTraining(
+        network=plan.PlanNetwork(
+            base_width=settings.base_width,
+            width_multipliers=settings.width_multipliers,
+            blocks=settings.blocks,
+            attention_resolutions=settings.attention_resolutions,
+            seed=NETWORK_SEED,
+        ),
+        parameterisation=found,
+        sharing=wishes.sharing,
+        p_mean=settings.p_mean,
+        p_std=settings.p_std,
+        sigma_data=0.5,
+        sigma_min=settings.sigma_min,
+        sigma_max=settings.sigma_max,
+        label_dropout=0.1,
+        ema_decay=settings.ema_decay,
+        mixture=wishes.mixture,
+        flip=wishes.flip,
+        shift=wishes.shift,
+        optimiser=wishes.optimiser,
+    )
+
+
+def check_sharing(
+    sharing: Sharing,
+    allocation: StageAllocation,
+    before: Sequence[plan.PlanPhase],
+    *,
+    clipping: str,
+) -> None:
+    """Refuse a sharing mode that has nothing to share.
+
+    Raises:
+        ParameterError: No phase or stage is there for it, or C would move under it.
+    """
+    if sharing is Sharing.MIXTURE and clipping == "adaptive":
+        raise ParameterError(
+            "a mixture has a fixed C, by which its synthetic gradient is measured",
+            hint="use --clipping fixed, or --share sequential",
+        )
+    drawn = any(isinstance(phase, plan.SyntheticPhase) for phase in before)
+    if sharing is Sharing.MIXTURE and not drawn:
+        raise ParameterError(
+            "a mixture needs synthetic images, and no stage learns from any",
+            hint="add --pretrain synthetic, or use --share sequential",
+        )
+    public = (Source.SYNTHETIC, Source.PUBLIC)
+    apart = any(allocation.intervals(source) for source in public)
+    if sharing in {Sharing.GATED, Sharing.EXPERTS} and not apart:
+        raise ParameterError(
+            f"--share {sharing} keeps public stages apart, and there is none",
+            hint="let a stage learn from synthetic or public images, as in --stages "
+            "syngen-cleaning",
+        )
+
+
+def _check_cuts(mixture: plan.PlanMixture | None, settings: Recipe) -> None:
+    if mixture is None:
+        return
+    low, high = settings.sigma_min, settings.sigma_max
+    if not low < mixture.cuts[0] < mixture.cuts[1] < high:
+        raise ParameterError(
+            f"the mixture's cuts {mixture.cuts[0]:g} and {mixture.cuts[1]:g} do not "
+            f"rise between sigma {low:g} and {high:g}",
+            hint="move them there, as in --mixture 1,6,1@0.1,2",
+        )
