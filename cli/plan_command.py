@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from cli import plan_inputs, render
+from cli import oversight, plan_inputs, render
 from cli.options import (
     AsJson,
     Classes,
@@ -18,6 +18,7 @@ from cli.options import (
     ImageSize,
     PublicData,
 )
+from cli.oversight import RegisterFile, TrustFile
 from privplan import plan as plans
 from privplan import summary_json
 from privplan.plan_choice import choice_of
@@ -110,6 +111,11 @@ def plan(
     ] = None,
     image_size: ImageSize = None,
     classes: Classes = None,
+    register: RegisterFile = None,
+    data_set: Annotated[
+        str | None, typer.Option(help="Which data set of the register pays.")
+    ] = None,
+    trust: TrustFile = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Ask the other accountants now.")
     ] = False,
@@ -152,11 +158,15 @@ def plan(
     )
     given = plan_inputs.compute_of(request, compute, draws)
     made = make_plan(replace(request, compute=given))
+    room = plan_inputs.room_for(made, register, data_set, oversight.trust(trust))
     plans.write(made, out)
     each = None if given is None else given.seconds_per_draw
     choice = choice_of(made, seconds_per_draw=each)
     if as_json:
-        render.print_json(summary_json.as_json(made, choice) | {"path": str(out)})
+        about = {"path": str(out), "register": room and asdict(room)}
+        render.print_json(summary_json.as_json(made, choice) | about)
         return
     render.plan(made, choice)
+    if room is not None:
+        render.talk(room.sentence)
     render.talk(f"No record was touched. Saved {out}. Next: privplan train {out}")

@@ -7,14 +7,15 @@ never loads torch.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cli import durations
 from privplan.budget import NOTHING_SPENT, Spent
 from privplan.candidates import Compute, compute_of_time
+from privplan.canonical import text_down
 from privplan.errors import ParameterError
-from privplan.plan import PlanMixture
+from privplan.plan import Plan, PlanMixture
 from privplan.planner import (
     DIGITS,
     DeclaredData,
@@ -22,6 +23,7 @@ from privplan.planner import (
     PublicData,
     make_plan,
 )
+from privplan.trust import Trust
 
 
 def declared_data(
@@ -58,6 +60,62 @@ def declared_data(
 
     shape = describe(data, image_size=image_size, classes=classes)
     return DeclaredData(**asdict(shape))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a register has left for a data set before a plan is run.
+
+    Attributes:
+        data_set: Its name there.
+        epsilon: Left, rounded down.
+        delta: Left, rounded down.
+        asked_epsilon: What the plan would take.
+    """
+
+    data_set: str
+    epsilon: float
+    delta: float
+    asked_epsilon: float
+
+    @property
+    def sentence(self) -> str:
+        """Say what is left now and afterwards."""
+        now = text_down(self.epsilon, 4)
+        after = text_down(max(self.epsilon - self.asked_epsilon, 0.0), 4)
+        return (
+            f"Data set '{self.data_set}' has epsilon {now} left; "
+            f"running this plan would leave {after}. Nothing is reserved yet."
+        )
+
+
+def room_for(
+    made: Plan, path: Path | None, data_set: str | None, trust: Trust | None
+) -> Room | None:
+    """Ask a register whether a plan could be paid; reserves nothing.
+
+    Raises:
+        ParameterError: A register without a data set, or the other way round.
+        BudgetExceededError: The data set cannot pay for it.
+        PolicyError: The register does not know it, or promised something else.
+    """
+    if path is None and data_set is None:
+        return None
+    if path is None or data_set is None:
+        raise ParameterError(
+            "--register and --data-set belong together, and one is missing",
+            hint="give both, as in --register register.sqlite --data-set digits",
+        )
+    from privplan import register  # noqa: PLC0415 - most plans need none
+
+    register.check_room(path, data_set, made.budget.as_budget(), trust=trust)
+    epsilon, delta = register.left(path, data_set, trust=trust)
+    return Room(
+        data_set=data_set,
+        epsilon=epsilon,
+        delta=delta,
+        asked_epsilon=made.budget.target_epsilon,
+    )
 
 
 def spent_of(text: str | None) -> Spent:
