@@ -48,7 +48,7 @@ def run(out: Path | None, eps: float, *, as_json: bool) -> ExitCode:
 
 def _all_steps(folder: Path, eps: float) -> ExitCode:
     _say("1 of 6", "plan what the budget buys, touching no record")
-    made = make_plan(PlanRequest(target_epsilon=eps, stages=""))
+    made = make_plan(PlanRequest(target_epsilon=eps, stages="best"))
     files.make_folder(folder)
     plans.write(made, folder / "plan.json")
     render.plan(made, choice_of(made, seconds_per_draw=None))
