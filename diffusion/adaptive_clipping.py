@@ -26,6 +26,7 @@ import math
 from dataclasses import dataclass
 
 from privplan import checks
+from privplan.budget_lines import ClippingQuantile
 from privplan.errors import ParameterError
 
 COUNT_SENSITIVITY = 0.5
@@ -84,16 +85,8 @@ class AdaptiveClipping:
         Raises:
             ParameterError: The count alone would cost as much as the whole step.
         """
-        checks.positive(noise_multiplier=noise_multiplier)
-        ratio = noise_multiplier / self.count_noise_multiplier
-        left = 1 - ratio * ratio
-        if not left > 0:
-            raise ParameterError(
-                f"count_noise is {self.count_noise:g}, which leaves nothing of a step "
-                f"with noise_multiplier {noise_multiplier:g} for the gradient",
-                hint=f"give count_noise a value well above {noise_multiplier / 2:g}",
-            )
-        return noise_multiplier / math.sqrt(left)
+        votes = ClippingQuantile(votes_noise_std=self.count_noise)
+        return votes.gradient_noise_multiplier(noise_multiplier)
 
     def following(
         self, bound: float, *, noisy_balance: float, expected_batch_size: float

@@ -40,7 +40,7 @@ def test_gradient_and_count_together_are_one_gaussian_with_the_planned_noise(
 def test_a_count_that_costs_the_whole_step_is_refused(z, count_noise):
     """A negative rest would turn into a complex or NaN noise, or none at all."""
     rule = AdaptiveClipping(initial=1.0, count_noise=count_noise)
-    with pytest.raises(ParameterError, match="count_noise"):
+    with pytest.raises(ParameterError, match="votes with noise"):
         rule.gradient_noise_multiplier(z)
 
 
