@@ -136,7 +136,8 @@ class ClippingQuantile:
             1.39889
         """
         checks.positive(noise_multiplier=noise_multiplier)
-        share = (noise_multiplier / (2 * self.votes_noise_std)) ** 2
+        ratio = noise_multiplier / (2 * self.votes_noise_std)
+        share = ratio * ratio  # inf where a power would raise
         if not share < 1:
             raise ParameterError(
                 f"votes with noise {self.votes_noise_std:g} cost as much as a whole "
