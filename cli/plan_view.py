@@ -134,6 +134,7 @@ def _total(out: Console, shown: Plan, costs: tuple[PhaseCost, ...]) -> None:
     )
     for sentence in (
         plan_words.why_not_add_up(shown, costs),
+        plan_words.by_renyi(shown),
         plan_words.in_words(shown),
     ):
         if sentence is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from privplan import canonical, events, risk
+from privplan import canonical, events, renyi, risk
 from privplan.plan import Plan
 from privplan.summary import PhaseCost
 
@@ -41,6 +41,26 @@ def found_at_most(plan: Plan) -> float:
     if not events.phases(plan.event):
         return FALSE_ALARMS
     return risk.true_positive_rate(plan.event, false_positive_rate=FALSE_ALARMS)
+
+
+def by_renyi(plan: Plan) -> str | None:
+    """Say what Renyi DP would claim for the same noise; None where nothing is read.
+
+    Args:
+        plan: The plan.
+
+    Source:
+        `renyi.epsilon_upper`; the default of many libraries, shown for comparison.
+    """
+    if not events.phases(plan.event):
+        return None
+    found = canonical.text_up(renyi_epsilon(plan), 4)
+    return f"By Renyi DP, the usual looser bound, the same noise would cost {found}."
+
+
+def renyi_epsilon(plan: Plan) -> float:
+    """Return epsilon by Renyi DP, an upper bound, never below the truth."""
+    return renyi.epsilon_upper(plan.event, delta=plan.budget.target_delta)
 
 
 def why_not_add_up(plan: Plan, costs: Sequence[PhaseCost]) -> str | None:

@@ -46,6 +46,7 @@ def as_json(plan: Plan, choice: Choice | None) -> dict[str, object]:
             for cost in phase_costs(plan, trained_parameters=trained_parameters)
         ],
         "accountants": _accountants(plan),
+        "renyi_epsilon": plan_words.renyi_epsilon(plan),
         "risk": {
             "false_positive_rate": plan_words.FALSE_ALARMS,
             "true_positive_rate": plan_words.found_at_most(plan),
