@@ -34,13 +34,21 @@ from typing import TYPE_CHECKING
 from privplan import checks
 from privplan.budget import Adjacency
 from privplan.errors import CannotCertifyError, PolicyError
-from privplan.events import GaussianEvent, LaplaceEvent, NonPrivateEvent, phases
+from privplan.events import (
+    GaussianEvent,
+    LaplaceEvent,
+    NonPrivateEvent,
+    PoissonSampledGaussianEvent,
+    phases,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from privplan.events import Event, Phase
 
+_RARE = "records hardly ever read"
+_SLACK = 1e-9  # more than a sum of logarithms can round
 _CHERNOFF = "Chernoff bound, upper end only"
 
 
@@ -92,6 +100,8 @@ def epsilon(
     if trivial is not None:
         return trivial
     sensitivity = _sensitivity(found, adjacency)
+    if _hardly_ever_read(found, delta):
+        return Bracket(lower=0.0, upper=0.0, method=_RARE)
     from privplan.contour import both  # noqa: PLC0415 - loads numpy and scipy
 
     try:
@@ -144,6 +154,22 @@ def _nothing_or_everything(found: Sequence[Phase], most: float) -> Bracket | Non
     if any(isinstance(phase.event, NonPrivateEvent) for phase in found):
         return Bracket(lower=most, upper=most, method="read without noise")
     return None
+
+
+def _hardly_ever_read(found: Sequence[Phase], delta: float) -> bool:
+    """Return whether a record is in no batch at all, but for a chance of delta.
+
+    The outputs of neighbours differ only if it is in some batch, so their total
+    variation distance is at most 1 - prod (1 - q)^T, and epsilon is 0.
+    """
+    total = 0.0
+    for phase in found:
+        if not isinstance(phase.event, PoissonSampledGaussianEvent):
+            return False
+        if phase.event.sample_rate == 1:
+            return False
+        total += phase.count * math.log1p(-phase.event.sample_rate)
+    return -math.expm1(total) * (1 + _SLACK) <= delta
 
 
 def _sensitivity(found: Sequence[Phase], adjacency: Adjacency) -> float:

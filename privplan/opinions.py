@@ -211,6 +211,11 @@ def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
             hint="use a larger delta or fewer steps",
         )
     grid = _FINE_GRID if steps <= _FINE_STEPS else _COARSE_GRID
+    if not _least_noise(found) >= _LEAST_NOISE:
+        raise CannotCertifyError(
+            "one step can lose so much that its loss distribution fills the memory",
+            hint="use more noise",
+        )
     allowance = _ALLOWANCE * _NOISE * steps
     with quiet():
         total = _composed(found, grid, pessimistic=True)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privplan import accounting
-from privplan.budget import Adjacency
+from privplan import accounting, calibration
+from privplan.batches import dp_sgd
+from privplan.budget import Adjacency, PrivacyBudget
 from privplan.contour import solve
 from privplan.contour.loss import Direction
 from privplan.errors import PolicyError
@@ -259,3 +260,24 @@ def test_an_event_read_without_noise_has_delta_one():
 
     assert accounting.delta(NonPrivateEvent(), epsilon=5.0).lower == 1
     assert accounting.epsilon(NonPrivateEvent(), delta=0.5).lower == math.inf
+
+
+def test_a_record_that_is_hardly_ever_read_costs_nothing_and_is_counted_at_once():
+    """1 - (1 - q)^T is at most delta: the outputs differ with no more chance than that.
+
+    Searching among tiny noises there once took minutes and gigabytes.
+    """
+    rare = dp_sgd(sample_rate=1e-6, noise_multiplier=0.01, steps=100)
+    assert accounting.epsilon(rare, delta=3.3e-4).upper == 0.0
+    budget = PrivacyBudget(target_epsilon=1.0, target_delta=3.3e-4)
+    found = calibration.noise_multiplier(
+        lambda z: dp_sgd(sample_rate=1e-6, noise_multiplier=z, steps=100),
+        budget=budget,
+    )
+    assert found == 0.01
+    for delta in (0.9e-4, 0.999e-4):
+        assert accounting.epsilon(rare, delta=delta).upper > 100
+    exactly = 1 - (1 - 0.5) ** 1
+    once = dp_sgd(sample_rate=0.5, noise_multiplier=1e-2, steps=1)
+    assert accounting.epsilon(once, delta=exactly * (1 + 1e-8)).upper == 0.0
+    assert accounting.epsilon(once, delta=exactly * (1 - 1e-6)).upper > 0
