@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.live import Interrupt, LiveView
+from cli.plan_inputs import check_public
 from privplan import canonical, files, keys, ledger, report, signing
 from privplan.code_identity import source_digest
 from privplan.errors import DocumentError, ParameterError
@@ -59,6 +60,7 @@ def run_training(
     Raises:
         PrivplanError: Refused, or not possible.
     """
+    check_public(data, public)
     from diffusion.data import load_private, load_public  # noqa: PLC0415
     from diffusion.run import train  # noqa: PLC0415
 

@@ -53,6 +53,12 @@ _OPTIONS = {
     "churn": "--churn",
     "eta": "--eta",
     "last": "--last",
+    "spent_epsilon": "--spent",
+    "spent_delta": "--spent",
+    "draws": "--draws",
+    "prior_noise": "--prior-noise",
+    "synthetic_weight": "--synthetic-weight",
+    "shift": "--shift",
 }
 _SUBJECT = re.compile(r"^(\w+)(?= is )|(?<=^give )(\w+)")
 

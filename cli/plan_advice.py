@@ -43,7 +43,7 @@ def outlook(out: Console, choice: Choice) -> None:
 def _row(other: Alternative) -> list[str]:
     found = other.candidate
     if found is None:
-        return [other.name, "none is enough", "-", "-", "-", "-"]
+        return [f"{other.name}: queries alone cost more", "-", "-", "-", "-", "-"]
     return [
         other.name,
         _three_digits(found.noise_multiplier),

@@ -21,6 +21,7 @@ from cli.options import (
 from cli.oversight import RegisterFile, TrustFile
 from privplan import plan as plans
 from privplan import summary_json
+from privplan.candidates import Compute
 from privplan.plan_choice import choice_of
 from privplan.plan_phases import query_phases
 from privplan.planner import PlanRequest, TrainingWishes, Wishes, make_plan
@@ -156,10 +157,22 @@ def plan(
         wishes=wishes,
         second_opinions=verify,
     )
+    plan_inputs.check_public(data, public)
     given = plan_inputs.compute_of(request, compute, draws)
     made = make_plan(replace(request, compute=given))
     room = plan_inputs.room_for(made, register, data_set, oversight.trust(trust))
     plans.write(made, out)
+    _show(made, given, room, out, as_json=as_json)
+
+
+def _show(
+    made: plans.Plan,
+    given: Compute | None,
+    room: plan_inputs.Room | None,
+    out: Path,
+    *,
+    as_json: bool,
+) -> None:
     each = None if given is None else given.seconds_per_draw
     choice = choice_of(made, seconds_per_draw=each)
     if as_json:

@@ -14,7 +14,7 @@ from cli import durations
 from privplan.budget import NOTHING_SPENT, Spent
 from privplan.candidates import Compute, compute_of_time
 from privplan.canonical import text_down
-from privplan.errors import ParameterError
+from privplan.errors import ParameterError, PolicyError
 from privplan.plan import Plan, PlanMixture
 from privplan.planner import (
     DIGITS,
@@ -186,6 +186,34 @@ def compute_of(
 
     each = seconds_per_draw(make_plan(request))
     return compute_of_time(seconds, seconds_per_draw=each)
+
+
+def check_public(data: str | None, public: str | None) -> None:
+    """Refuse to take the private images for public ones, where both have one name.
+
+    Names alone are compared. A comparison of contents would tell whoever chooses the
+    public images what is among the private ones.
+
+    Raises:
+        PolicyError: Both name the same source.
+    """
+    private = "digits" if data is None else data
+    if public is None or not same_source(private, public):
+        return
+    raise PolicyError(
+        f"--public names the private images themselves, '{public}'",
+        hint="give images of other people that are public already",
+    )
+
+
+def same_source(one: str, other: str) -> bool:
+    """Return whether two texts of `--data` name one source.
+
+    Example:
+        >>> same_source("digits", "digits"), same_source("a/../b", "b")
+        (True, True)
+    """
+    return one == other or Path(one).resolve() == Path(other).resolve()
 
 
 def declared_public(public: str | None) -> PublicData | None:

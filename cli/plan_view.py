@@ -156,7 +156,24 @@ def _private_step(out: Console, shown: Plan) -> None:
         ]
     rows.append(["parameterisation", shown.training.parameterisation])
     rows.append(["sharing", shown.training.sharing.value])
+    rows.append(["optimiser", shown.training.optimiser])
+    rows += _showing(shown)
     out.print(table([("private step", "left"), ("", "right")], rows))
+
+
+def _showing(shown: Plan) -> list[list[str]]:
+    """Say how records and sigmas are shown, where it is not plainly."""
+    training, rows = shown.training, []
+    if training.mixture is not None:
+        shares = ", ".join(f"{share:g}" for share in training.mixture.shares)
+        cuts = " and ".join(f"{cut:g}" for cut in training.mixture.cuts)
+        rows.append([f"shares of sigma, cut at {cuts}", shares])
+    if training.flip or training.shift:
+        said = (["mirrored"] if training.flip else []) + (
+            [f"moved by up to {training.shift}"] if training.shift else []
+        )
+        rows.append(["records also shown", ", ".join(said)])
+    return rows
 
 
 def _following(phase: PrivatePhase) -> list[list[str]]:

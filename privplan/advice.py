@@ -157,7 +157,7 @@ def _about_noise(choice: Choice) -> Said:
         text = (
             f"from scratch this is hard: F0 = {whole:.2g}, and it was seen to work "
             f"from about {threshold:g}; begin from weights prepared on synthetic "
-            "images, which costs no privacy"
+            "images, which costs no privacy (--pretrain synthetic)"
         )
         said.append(("start", text))
     return said

@@ -82,8 +82,21 @@ def alternatives(choice: Choice) -> tuple[Alternative, ...]:
             replace(request, trained_parameters=parameters),
             chosen,
         ),
-        _named(TWICE_THE_COMPUTE, more, search(more)[1]),
+        _named(TWICE_THE_COMPUTE, more, _with_more(more, chosen)),
     )
+
+
+def _with_more(more: ChoiceRequest, chosen: Candidate) -> Candidate:
+    """Return what more compute brings: larger batches, or a new search if better.
+
+    A search that gave up signal for more draws would look like a loss.
+    """
+    mu, found, _ = search(more)
+    same = candidate(
+        more, mu, steps=chosen.steps, noise_multiplicity=chosen.noise_multiplicity
+    )
+    better = found.gain > same.gain and found.feasibility >= chosen.feasibility
+    return found if better else same
 
 
 def over_epsilon(

@@ -9,11 +9,10 @@ code nor method with ours, each with its own interval, and it stands only if all
 
 Where a library is known to be wrong or useless, its interval is widened to what still
 holds, or it is not asked, and `left_out` says why; the tests pin those regimes. One
-matters most: a library that takes the n-th power of a spectrum in float64 has rounding
-noise of about n 2^-53 in delta, and near it is wrong in either direction.
+matters most: the n-th power of a spectrum in float64 has rounding noise of about
+n 2^-53 in delta, and near it is wrong in either direction.
 
-Source: Koskela et al. 2020, arXiv:1906.03049; Gopi et al. 2021, arXiv:2106.02848;
-Mironov 2017, arXiv:1702.07476.
+Source: Koskela et al. 2020, arXiv:1906.03049; Gopi et al. 2021, arXiv:2106.02848.
 """
 
 from __future__ import annotations
@@ -201,7 +200,7 @@ def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
     about a delta that is smaller, and for the lower end larger, by ten times that.
 
     Raises:
-        CannotCertifyError: delta is too near the rounding noise of the library's FFT.
+        CannotCertifyError: delta is near the rounding noise of the library's FFT.
     """
     steps = sum(phase.count for phase in found)
     if not delta > _LEAST_DELTA * _NOISE * steps:
@@ -212,10 +211,7 @@ def pld_bracket(found: Sequence[Phase], delta: float) -> tuple[float, float]:
         )
     grid = _FINE_GRID if steps <= _FINE_STEPS else _COARSE_GRID
     if not _least_noise(found) >= _LEAST_NOISE:
-        raise CannotCertifyError(
-            "one step can lose so much that its loss distribution fills the memory",
-            hint="use more noise",
-        )
+        raise CannotCertifyError("losses fill the memory", hint="use more noise")
     allowance = _ALLOWANCE * _NOISE * steps
     with quiet():
         total = _composed(found, grid, pessimistic=True)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from privplan import checks, plan
 from privplan.errors import ParameterError
+from privplan.plan_phases import Wishes
 from privplan.presets import Parameterisation, Preset, Pretraining
 from privplan.recipes import Recipe
 from privplan.stages import Sharing, Source, StageAllocation
@@ -111,6 +112,32 @@ def check_sharing(
             hint="let a stage learn from synthetic or public images, as in --stages "
             "syngen-cleaning",
         )
+
+
+def check_used(
+    wishes: Wishes, phases: Sequence[plan.PlanPhase], sharing: Sharing
+) -> None:
+    """Refuse what was pinned of a phase that the plan does not have.
+
+    Raises:
+        ParameterError: An option would have been read and ignored.
+    """
+    kinds = {phase.kind for phase in phases}
+    stale = {
+        "--prior-noise": wishes.prior_noise is not None and "gaussian" not in kinds,
+        "--synthetic-steps": wishes.synthetic_steps is not None
+        and not kinds & {"synthetic", "public"},
+        "--public": wishes.public is not None and "public" not in kinds,
+        "--synthetic-weight": wishes.synthetic_weight != 1.0
+        and sharing is not Sharing.MIXTURE,
+    }
+    for option, ignored in stale.items():
+        if ignored:
+            raise ParameterError(
+                f"{option} has nothing to act on in this plan",
+                hint="leave it away, or choose --stages, --pretrain or --share so that "
+                "the plan has such a phase",
+            )
 
 
 def _check_cuts(mixture: plan.PlanMixture | None, settings: Recipe) -> None:

@@ -190,6 +190,7 @@ def _phases(
                 sharing=request.training.sharing,
             )
         )
+    plan_training.check_used(wishes, found, request.training.sharing)
     return tuple(found)
 
 

@@ -153,7 +153,9 @@ def _part(
     name, equals, rest = part.partition("=")
     source, at, sigma = rest.partition("@")
     if not equals:
-        raise ParameterError(f"'{part[:40]}' is not a stage", hint=_GRAMMAR)
+        raise ParameterError(
+            f"--stages has '{part[:40]}', which is not a stage", hint=_GRAMMAR
+        )
     if name not in list(StageName):
         raise ParameterError(
             f"stage '{name[:40]}' is unknown",

@@ -39,6 +39,7 @@ def as_json(plan: Plan, choice: Choice | None) -> dict[str, object]:
         "expected_batch_size": None if private is None else private.expected_batch_size,
         "parameterisation": plan.training.parameterisation,
         "sharing": plan.training.sharing.value,
+        "training": plan.training.model_dump(mode="json"),
         "trained_parameters": trained_parameters,
         "stages": [_stage(cost) for cost in stage_costs(plan)],
         "phases": [

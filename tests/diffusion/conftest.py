@@ -33,6 +33,12 @@ def small_plan():
 DRAWN = "coarse=gaussian,context=private,cleaning=synthetic"
 
 
+def _prepares(stages, wanted):
+    words = ("synthetic", "public", "best", "syngen")
+    named = not stages or any(word in stages for word in words)
+    return named or wanted.get("pretraining") is not None
+
+
 @functools.cache
 def plan_for(stages, **wanted):
     """A plan of a few steps; `queries` and `public` go to the wishes."""
@@ -40,7 +46,7 @@ def plan_for(stages, **wanted):
         steps=wanted.pop("steps", 4),
         sample_rate=0.1,
         noise_multiplicity=2,
-        synthetic_steps=3,
+        synthetic_steps=3 if _prepares(stages, wanted) else None,
         queries=wanted.pop("queries", ()),
         public=wanted.pop("public", None),
     )
