@@ -158,7 +158,8 @@ def _private_step(out: Console, shown: Plan) -> None:
     rows.append(["sharing", shown.training.sharing.value])
     rows.append(["optimiser", shown.training.optimiser])
     rows += _showing(shown)
-    out.print(table([("private step", "left"), ("", "right")], rows))
+    title = "private step" if shown.private_phases else "training"
+    out.print(table([(title, "left"), ("", "right")], rows))
 
 
 def _showing(shown: Plan) -> list[list[str]]:
