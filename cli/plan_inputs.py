@@ -99,11 +99,12 @@ def room_for(
         BudgetExceededError: The data set cannot pay for it.
         PolicyError: The register does not know it, or promised something else.
     """
-    if path is None and data_set is None:
+    if path is None and data_set is None and trust is None:
         return None
     if path is None or data_set is None:
         raise ParameterError(
-            "--register and --data-set belong together, and one is missing",
+            "--register and --data-set belong together (and --trust to them), and one "
+            "is missing",
             hint="give both, as in --register register.sqlite --data-set digits",
         )
     from privplan import register  # noqa: PLC0415 - most plans need none

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from privplan.alternatives import TWICE_THE_COMPUTE
 from privplan.candidates import Start
-from privplan.choice import FEWEST_STEPS, STARVED, Choice
+from privplan.choice import FEWEST_STEPS, STARVED, Choice, two_digits
 from privplan.efficiency import feasibility
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def records_needed(choice: Choice) -> int:
         21000
     """
     wanted = _drowned_below(choice)
-    return _two_digits(choice.request.records * wanted / choice.chosen.feasibility)
+    return two_digits(choice.request.records * wanted / choice.chosen.feasibility)
 
 
 def _most(choice: Choice, mu: float) -> float:
@@ -136,7 +136,7 @@ def _about_noise(choice: Choice) -> Said:
     if index < wanted <= reachable:
         text = (
             f"noise drowns the signal: F = {index:.2g}; with more compute the same "
-            f"budget reaches {_two_digits(reachable):,}"
+            f"budget reaches {two_digits(reachable):,}"
         )
         said.append(("noise", text))
     elif index < wanted:
@@ -253,7 +253,3 @@ def _about_limits(choice: Choice) -> Said:
 
 def _percent(part: float) -> str:
     return f"{100 * part:.2g} %" if part < 0.01 else f"{100 * part:.0f} %"
-
-
-def _two_digits(value: float) -> int:
-    return int(float(f"{value:.2g}"))

@@ -213,8 +213,9 @@ def _ladder(request: ChoiceRequest, draws: int) -> list[int]:
         most = max(int(request.compute.draws / (draws * records)), low)
     rungs = math.floor(math.log2(min(most, MOST_STEPS) / low) * _RUNGS_PER_DOUBLING)
     steps = (low * 2 ** (rung / _RUNGS_PER_DOUBLING) for rung in range(rungs + 1))
-    return sorted({_two_digits(value) for value in steps})
+    return sorted({two_digits(value) for value in steps})
 
 
-def _two_digits(value: float) -> int:
+def two_digits(value: float) -> int:
+    """Round a number to two significant digits, for search and display."""
     return int(float(f"{value:.2g}"))

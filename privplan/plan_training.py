@@ -115,7 +115,7 @@ def check_sharing(
 
 
 def check_used(
-    wishes: Wishes, phases: Sequence[plan.PlanPhase], sharing: Sharing
+    wishes: Wishes, phases: Sequence[plan.PlanPhase], training: TrainingWishes
 ) -> None:
     """Refuse what was pinned of a phase that the plan does not have.
 
@@ -129,14 +129,16 @@ def check_used(
         and not kinds & {"synthetic", "public"},
         "--public": wishes.public is not None and "public" not in kinds,
         "--synthetic-weight": wishes.synthetic_weight != 1.0
-        and sharing is not Sharing.MIXTURE,
+        and training.sharing is not Sharing.MIXTURE,
+        "--pretrain none": training.pretraining == "none"
+        and bool(kinds & {"synthetic", "public"}),
     }
     for option, ignored in stale.items():
         if ignored:
             raise ParameterError(
                 f"{option} has nothing to act on in this plan",
                 hint="leave it away, or choose --stages, --pretrain or --share so that "
-                "the plan has such a phase",
+                "it has",
             )
 
 

@@ -37,6 +37,7 @@ from privplan.budget import (
 from privplan.candidates import ChoiceRequest, Compute
 from privplan.choice import choose
 from privplan.declared import DIGITS, DeclaredData
+from privplan.errors import ParameterError
 from privplan.plan_choice import start_of
 from privplan.plan_phases import PublicData, Wishes
 from privplan.plan_training import TrainingWishes
@@ -190,7 +191,7 @@ def _phases(
                 sharing=request.training.sharing,
             )
         )
-    plan_training.check_used(wishes, found, request.training.sharing)
+    plan_training.check_used(wishes, found, request.training)
     return tuple(found)
 
 
@@ -204,6 +205,13 @@ def _chosen(
     wishes, data = request.wishes, declared.document(request.data)
     if request.compute is None:
         return wishes
+    pinned = (wishes.steps, wishes.sample_rate, wishes.noise_multiplicity)
+    if None not in pinned:
+        raise ParameterError(
+            "steps, sample rate and noise draws are all pinned, so --compute or "
+            "--draws has nothing to choose",
+            hint="leave one of them away",
+        )
     found = choose(
         ChoiceRequest(
             budget=budget,
