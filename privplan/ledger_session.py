@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from privplan import canonical, ledger_lock, ledger_store
+from privplan import canonical, ledger_birth, ledger_lock, ledger_store
 from privplan.errors import IntegrityError, LedgerError, PolicyError
 from privplan.ledger_content import follow_all
 from privplan.ledger_entries import (
@@ -175,7 +175,7 @@ def begin(path: Path, bound: Binding, allowances: Sequence[Allowance]) -> Sessio
     head = LedgerHead(sequence=first[0], hash=first[3])
     rows = [first, _opening(head, 1, bound.code_digest)]
     with _locked(path) as lock:
-        ledger_store.create(path, key, rows)
+        ledger_birth.create(path, key, rows)
         with _opened(path) as (store, tally):
             follow_all(store, tally)
         return Session(store, tally, 1, lock)

@@ -51,6 +51,7 @@ _TRIGGERS = (
 _HINTS = {
     "locked": "stop the other program that has the ledger open, then resume the run",
     "full": "free space on the disk, then resume the run",
+    "No space": "free space on the disk, then resume the run",
     "disk I/O": "free space on the disk or repair it, then resume the run",
     "readonly": "make the ledger and its folder writable by its owner",
     "unable to open": "give a ledger in a folder that exists and can be written",

@@ -19,7 +19,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -159,32 +159,6 @@ def check(path: Path) -> None:
     ledger_sqlite.check_file(path, owner_only=True)
 
 
-def create(path: Path, key: bytes, rows: Sequence[Row]) -> None:
-    """Write a new ledger file, readable by its owner only; whole or not at all.
-
-    Raises:
-        PolicyError: The file exists, or it would be on a network file system.
-        LedgerError: The folder is missing, full or read-only.
-    """
-    ledger_sqlite.check_place(path.parent)
-    draft = path.parent / f".{path.name}.{os.getpid()}.new"
-    try:
-        with mapped(path):
-            _claim(path)
-            try:
-                _check_no_journal(path)
-                os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-                _fill(draft, key, rows)
-                draft.replace(path)
-            except BaseException:
-                path.unlink()
-                raise
-            _sync_folder(path.parent)
-    finally:
-        for end in ("", "-wal", "-shm", "-journal"):
-            _beside(draft, end).unlink(missing_ok=True)
-
-
 def read(path: Path, load: Callable[[Store], LoadedT]) -> LoadedT:
     """Read a ledger without changing a byte of it or of its folder.
 
@@ -215,12 +189,12 @@ def read(path: Path, load: Callable[[Store], LoadedT]) -> LoadedT:
 
 def _read_once(path: Path, load: Callable[[Store], LoadedT]) -> LoadedT:
     ledger_sqlite.check_file(path, owner_only=False)
-    journal = _beside(path, "-wal")
+    journal = beside(path, "-wal")
     if not journal.exists() or journal.stat().st_size == 0:
         return _load(path, "mode=ro&immutable=1", load)
     with mapped(path), tempfile.TemporaryDirectory(prefix="privplan-") as folder:
         copy = Path(folder) / path.name
-        shutil.copyfile(journal, _beside(copy, "-wal"))
+        shutil.copyfile(journal, beside(copy, "-wal"))
         shutil.copyfile(path, copy)
         return _load(copy, "mode=rw", load)
 
@@ -231,48 +205,9 @@ def _load(path: Path, mode: str, load: Callable[[Store], LoadedT]) -> LoadedT:
         return load(Store(path, connection))
 
 
-def _fill(path: Path, key: bytes, rows: Sequence[Row]) -> None:
-    with closing(ledger_sqlite.connect(path, "mode=rw")) as connection:
-        ledger_sqlite.make_schema(connection)
-        store = Store(path, connection)
-        with store.transaction():
-            connection.execute("INSERT INTO secret (id, key) VALUES (1, ?)", (key,))
-            for row in rows:
-                store.append(row)
-        store.checkpoint()
-
-
-def _beside(path: Path, end: str) -> Path:
+def beside(path: Path, end: str) -> Path:
+    """Return the path of a file that SQLite keeps beside a database."""
     return Path(f"{path}{end}")
-
-
-def _check_no_journal(path: Path) -> None:
-    """Refuse a name whose old journal SQLite would take for the new file's own."""
-    if any(_beside(path, end).exists() for end in ("-wal", "-journal")):
-        raise PolicyError(
-            f"the journal of an earlier ledger named {path.name} lies in its folder",
-            hint="move the journal back beside its ledger, or choose another name",
-        )
-
-
-def _claim(path: Path) -> None:
-    """Take a name that nobody has, so that no file is ever overwritten."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError as error:
-        raise PolicyError(
-            f"{path.name} exists, and a ledger is never overwritten",
-            hint="resume the run of that ledger, or choose another name",
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -286,7 +221,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _marks(path: Path) -> list[tuple[int, int, int]]:
     """Say how ledger and journal look from outside; any write changes it."""
     marks = []
-    for file in (path, _beside(path, "-wal")):
+    for file in (path, beside(path, "-wal")):
         with suppress(OSError):
             found = file.stat()
             marks.append((found.st_ino, found.st_size, found.st_mtime_ns))

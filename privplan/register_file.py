@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from privplan import ledger_store
+from privplan import ledger_birth, ledger_store
 from privplan.errors import IntegrityError, LedgerError, PolicyError
 from privplan.ledger_entries import START, LedgerHead, key_digest
 from privplan.ledger_store import Store
@@ -138,7 +138,7 @@ def create(path: Path, key: bytes, opening: Opening) -> None:
         LedgerError: The folder is missing, full or read-only.
     """
     with worded():
-        ledger_store.create(path, key, [seal(START, opening)])
+        ledger_birth.create(path, key, [seal(START, opening)])
 
 
 def read(path: Path, trust: Trust | None = None) -> RegisterContent:

@@ -25,22 +25,17 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_resume(tmp_path):
     )
     plans.write(plan, tmp_path / "plan.json")
     run = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "train", str(tmp_path / "plan.json"), "--out",
-         str(run)],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    waited = time.monotonic() + PATIENCE
-    while time.monotonic() < waited and process.poll() is None:
-        time.sleep(0.2)
-        if (run / "ledger.sqlite").exists():
-            begun = ledger.read(run / "ledger.sqlite").counted("private")
-            if begun >= 2:
-                break
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=PATIENCE)
+    command = [sys.executable, "-m", "cli", "train", str(tmp_path / "plan.json"),
+               "--out", str(run)]  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            _wait_for_two_steps(process, run / "ledger.sqlite")
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     content = ledger.read(run / "ledger.sqlite")
     assert process.returncode == 1
     assert "finishing this step" in said
@@ -49,3 +44,11 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_resume(tmp_path):
     assert 2 <= content.counted("private") < 400
     assert content.unsettled == 0
     assert (run / "checkpoint" / "state.safetensors").exists()
+
+
+def _wait_for_two_steps(process, path):
+    waited = time.monotonic() + PATIENCE
+    while time.monotonic() < waited and process.poll() is None:
+        time.sleep(0.2)
+        if path.exists() and ledger.read(path).counted("private") >= 2:
+            return
