@@ -6,7 +6,7 @@ USER_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow benchmarks clean
+.PHONY: help demo test test-slow benchmarks docs clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -40,5 +40,8 @@ benchmarks: $(DEV_STAMP)  ## Speed against peers, as ratios in one run
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/ledger.py
 
+docs: $(DEV_STAMP)  ## The documentation site, into site/; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 clean:  ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
