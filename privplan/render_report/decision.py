@@ -20,6 +20,10 @@ _RELEASED = {
     "final weights, and whatever is computed from them without the records, such as "
     "images."
 }
+_NOTHING = (
+    "Nothing is claimed about this run. What its plan would have claimed stands in the "
+    "signed report, and must not be quoted."
+)
 _SETTLED = {
     "no": "Not covered by the claim",
     "by-construction": "Settled by how the trainer works",
@@ -47,9 +51,9 @@ class Decision:
         written: When, so the report says.
         reasons: Why not, if none is made.
         unfinished: Said of a run that is not finished, else empty.
-        statement: The sentence of the claim.
+        statement: The sentence of the claim; that there is none, if there is none.
         in_words: What an attacker can do at most, in a sentence; empty if nothing was
-            read.
+            read, or nothing is claimed.
         figures: Large numbers: value, name, what it means.
         budget: Rows of the budget.
         released: What is released.
@@ -93,7 +97,7 @@ def decision(source: Source) -> Decision:
     """
     said = source.predicate
     claims = said.verdict == "dp-claim"
-    reads = bool(events.phases(said.plan.event))
+    reads = claims and bool(events.phases(said.plan.event))
     return Decision(
         claims=claims,
         verdict="Privacy claim" if claims else "No privacy claim is made",
@@ -101,7 +105,7 @@ def decision(source: Source) -> Decision:
         written=_written(said.written),
         reasons=said.reasons,
         unfinished="" if said.realised.finished else _unfinished(said),
-        statement=said.claim.statement,
+        statement=said.claim.statement if claims else _NOTHING,
         in_words=plan_words.in_words(said.plan) if reads else "",
         figures=_figures(said),
         budget=_budget(said),
@@ -131,9 +135,12 @@ def _figures(said: Predicate) -> tuple[tuple[str, str, str], ...]:
     claim = said.claim
     most = claim.max_records_per_unit
     records = "1 record" if most == 1 else f"{most:,} records"
+    claims = said.verdict == "dp-claim"
+    epsilon = text_up(claim.epsilon.upper, 4) if claims else "none"
+    delta = decimal_text(claim.delta) if claims else "none"
     return (
-        (text_up(claim.epsilon.upper, 4), "epsilon", "upper bound, rounded up"),
-        (decimal_text(claim.delta), "delta", "chance that epsilon does not hold"),
+        (epsilon, "epsilon", "upper bound, rounded up"),
+        (delta, "delta", "chance that epsilon does not hold"),
         (claim.unit, "unit of privacy", f"each with at most {records}"),
         (
             claim.adjacency.value.replace("-", " "),
@@ -151,7 +158,9 @@ def _budget(said: Predicate) -> tuple[tuple[str, Cell], ...]:
             f"epsilon {claim.epsilon.target:g}, delta {decimal_text(claim.delta)}",
         ),
         (
-            "claimed for the whole plan",
+            "claimed for the whole plan"
+            if said.verdict == "dp-claim"
+            else "planned, not claimed",
             f"epsilon {text_up(claim.epsilon.upper, 4)}",
         ),
         ("left of it", f"epsilon {text_down(_left(said), 4)}"),

@@ -80,7 +80,7 @@ def read(text: bytes) -> Source:
         subjects=_subjects(statement.get("subject")),
         keyids=tuple(signature.keyid for signature in opened.signatures),
         predicate=predicate,
-        said=predicate.model_dump(mode="json"),
+        said=dict(statement["predicate"]),
     )
 
 

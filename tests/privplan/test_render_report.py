@@ -141,6 +141,8 @@ def test_a_report_without_a_claim_says_so_everywhere(folder, key, tmp_path):
     first = visible(html.write(made))
     assert "No privacy claim is made" in first
     assert "seed" in first
+    assert "differentially private" not in first
+    assert "finds at most" not in first
     assert markdown.write(made).startswith("# No privacy claim is made\n")
     for card in (cards.model_card(made), cards.data_card(made)):
         head = front_matter(card)
