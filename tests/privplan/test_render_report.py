@@ -621,3 +621,11 @@ def test_every_number_on_the_page_is_decimal_text_of_the_report(said):
     """Utility is shown as it was signed, digit for digit."""
     (row,) = table(page.reported(said), "utility").rows
     assert read_decimal(row[1]) == said.predicate.utility[0].value
+
+
+def test_the_example_in_the_documentation_is_what_its_report_gives():
+    """After a change of the pages: privplan report render docs/examples/report.json."""
+    example = ROOT / "docs" / "examples" / "report.html"
+    assert "everything on it" in comparing.check(example.read_bytes())
+    pictures = [ROOT / "docs" / f"report-{n}.png" for n in ("decision", "spending")]
+    assert all(path.stat().st_size < 150_000 for path in [example, *pictures])
