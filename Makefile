@@ -6,7 +6,7 @@ USER_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow benchmarks docs clean
+.PHONY: help demo test test-slow test-browser benchmarks docs clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -34,6 +34,9 @@ test: $(DEV_STAMP)  ## Every check: format, lint, types, layers, tests, doctests
 
 test-slow: $(DEV_STAMP)  ## The slow and the statistical tests
 	$(BIN)/python -m pytest -n 2 -m "slow or statistical"
+
+test-browser: $(DEV_STAMP)  ## Open a report in Chromium: no request, no error, all there
+	$(BIN)/python -m pytest -m browser tests/browser
 
 benchmarks: $(DEV_STAMP)  ## Speed against peers, as ratios in one run
 	$(BIN)/python benchmarks/accounting.py

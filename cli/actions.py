@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli import pages
 from cli.live import Interrupt, LiveView
 from cli.plan_inputs import check_public
 from privplan import canonical, files, keys, ledger, report, signing
@@ -141,7 +142,7 @@ def as_numbers(scores: Scores) -> dict[str, float]:
 
 
 def write_report(plan: Plan, folder: Path, key: SigningKey, out: Path) -> Predicate:
-    """Build, sign and write the report of a run; return what it says."""
+    """Build, sign and write the report of a run, and its page; return what it says."""
     content = ledger.read(folder / LEDGER_NAME)
     around = Surroundings(
         source_digest=source_digest(),
@@ -164,7 +165,9 @@ def write_report(plan: Plan, folder: Path, key: SigningKey, out: Path) -> Predic
         predicate_type=PREDICATE_TYPE,
         predicate=report.to_json(predicate),
     )
-    files.write_bytes(out, signing.sign(statement, key), what="report")
+    text = signing.sign(statement, key)
+    files.write_bytes(out, text, what="report")
+    pages.write(text, pages.beside(out))
     keys.write_public(key.public, out.parent / PUBLIC_KEY_NAME)
     return predicate
 

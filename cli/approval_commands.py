@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import actions, approval_view, keyring, oversight, verification
+from cli import actions, approval_view, keyring, oversight, pages, verification
 from cli.options import AsJson
 from cli.oversight import OfficerKey, PolicyFile, RootKey, TrustFile
 from privplan import approval, files, keys, policy, signing, trust_file
@@ -97,6 +97,7 @@ def countersign(
     _require(found)
     text = signing.add_signature(where.read_bytes(), signer)
     files.write_bytes(out or where, text, what="report")
+    pages.renew(text, out or where)
     approval_view.countersigned(found, signer.public, out or where, as_json=as_json)
 
 

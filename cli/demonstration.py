@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli import actions, render, report_view, verification
+from cli import actions, pages, render, report_view, verification
 from privplan import files, keys
 from privplan import plan as plans
 from privplan.errors import ExitCode, PolicyError
@@ -94,7 +94,8 @@ def _report_and_verify(made: Plan, folder: Path) -> ExitCode:
     path = folder / actions.REPORT_NAME
     signer = keys.load_key(key_path)
     written = actions.write_report(made, folder, signer, path)
-    report_view.written(path, signer.public, written, as_json=False)
+    page = pages.beside(path)
+    report_view.written(path, page, signer.public, written, as_json=False)
     _say("6 of 6", "verify the report, as a stranger would")
     found, pinned = verification.verify_report(
         path, trusted=[key_path.with_suffix(".pub")], ledger_path=None, folder=None

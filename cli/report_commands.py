@@ -1,14 +1,14 @@
-"""`privplan report` and `privplan report explain`."""
+"""`privplan report`: write, explain, render."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from cli import actions, folders, keyring, report_view, verification
+from cli import actions, folders, keyring, pages, report_view, verification
 from cli.options import AsJson, RunFolder
 from privplan import explain, files
 from privplan.errors import ExitCode
@@ -17,7 +17,7 @@ _FOLDER = "explained"
 
 
 class _WriteUnlessNamed(TyperGroup):
-    """Reads `report RUN` as `report write RUN`, and knows `report explain`."""
+    """Reads `report RUN` as `report write RUN`, and knows the other commands."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Put in the command that was left out."""
@@ -46,7 +46,7 @@ def write(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write and sign the report of a run.
+    """Write and sign the report of a run, and a page of it to read and print.
 
     Exit code: 0 written, 1 no run or no key, 5 written, but it makes no claim.
     """
@@ -54,7 +54,8 @@ def write(
     signer = keyring.load(key or keyring.default_key(), passphrase_file)
     path = out or folder / actions.REPORT_NAME
     written = actions.write_report(made, folder, signer, path)
-    report_view.written(path, signer.public, written, as_json=as_json)
+    page = pages.beside(path)
+    report_view.written(path, page, signer.public, written, as_json=as_json)
     claims = written.verdict == "dp-claim"
     raise typer.Exit(ExitCode.OK if claims else ExitCode.POLICY)
 
@@ -83,3 +84,39 @@ def explain_(
     for name, content in parts.files.items():
         files.write_bytes(folder / name, content, what="explanation")
     report_view.explained(parts, folder, pinned=key is not None, as_json=as_json)
+
+
+@app.command("render")
+def render_(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="The report, or a page of it.")
+    ],
+    *,
+    form: Annotated[
+        Literal["html", "md", "model-card", "data-card"],
+        typer.Option("--format", help="What to make of it."),
+    ] = "html",
+    out: Annotated[Path | None, typer.Option(help="Default beside the report.")] = None,
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="Refuse whatever may not be published."),
+    ] = False,
+    local: Annotated[
+        Path | None,
+        typer.Option(
+            help="Show these local scores too, in a page for the data holder: the "
+            "output of evaluate --json."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a page, Markdown or a card from a signed report.
+
+    Exit code: 0 written, 1 not a report, 2 options that exclude each other, 5 the
+    report holds something that may not be published.
+    """
+    path, text = verification.read_report(report)
+    made = pages.make(text, form=form, release=release, local=local)
+    target = out or pages.default(path, form, release=release, local=local)
+    files.write_text(target, made, what="page")
+    report_view.rendered(target, form, release=release, as_json=as_json)

@@ -22,16 +22,20 @@ _MEANS = {
     "V4": "that the files are the ones that were signed",
     "V5": "that the ledger holds, and that it is the one the report saw",
     "V6": "that no more was begun than the report says; it counts itself",
+    "P1": "that the page says what was signed",
 }
 
 
-def written(path: Path, key: PublicKey, said: Predicate, *, as_json: bool) -> None:
+def written(
+    path: Path, page: Path, key: PublicKey, said: Predicate, *, as_json: bool
+) -> None:
     """Say what was written and who signed it."""
     claims = said.verdict == "dp-claim"
     if as_json:
         print_json(
             {
                 "path": str(path),
+                "page": str(page),
                 "claim": claims,
                 "finished": said.realised.finished,
                 "keyid": key.keyid,
@@ -43,7 +47,18 @@ def written(path: Path, key: PublicKey, said: Predicate, *, as_json: bool) -> No
     talk(f"Wrote {path}, {claim}, signed by {key.role.value} key {key.fingerprint}")
     if not said.realised.finished:
         talk("The run is not finished, and the claim says so.")
+    talk(f"To read, print and decide on: {page}")
     talk(f"Check it: privplan verify {path}")
+
+
+def rendered(path: Path, form: str, *, release: bool, as_json: bool) -> None:
+    """Say what was made of a report."""
+    if as_json:
+        print_json({"path": str(path), "format": form, "release": release})
+        return
+    talk(f"Wrote {path}, from the report as signed; no signature was checked")
+    if release:
+        talk("Release build: every field of it is on the list of what may be published")
 
 
 def verdict(found: Verdict, *, pinned: bool, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from privplan.errors import DocumentError
 from privplan.findings import Verdict
 from privplan.keys import PublicKey, Role
 from privplan.oversight import Office
+from privplan.render_report import embedding
 from privplan.trust import Trust
 
 
@@ -28,7 +29,8 @@ def verify_report(
     Raises:
         DocumentError: The report or a key cannot be read, or there is no key.
     """
-    path, text = read_report(path)
+    path, content = _read(path)
+    text = embedding.envelope(content)
     known = trust or Trust.of(keys_for(path, trusted))
     found = verify.verify(
         text,
@@ -43,15 +45,27 @@ def verify_report(
         register=register,
         now=moments.now(),
     )
-    return oversight.extend(found, office), bool(trusted) or trust is not None
+    found = oversight.extend(found, office)
+    if embedding.is_page(content):
+        from privplan.render_report import comparing  # noqa: PLC0415 - makes pages
+
+        found = comparing.extend(found, content)
+    return found, bool(trusted) or trust is not None
 
 
 def read_report(path: Path) -> tuple[Path, bytes]:
     """Return where a report is and its bytes; a folder stands for the report in it.
 
+    Of a page, the bytes are those of the signed report it holds.
+
     Raises:
         DocumentError: It cannot be read.
     """
+    path, content = _read(path)
+    return path, embedding.envelope(content)
+
+
+def _read(path: Path) -> tuple[Path, bytes]:
     if path.is_dir():
         path = path / REPORT_NAME
     try:
@@ -59,7 +73,7 @@ def read_report(path: Path) -> tuple[Path, bytes]:
     except OSError as error:
         raise DocumentError(
             f"the report {path} cannot be read: {error.strerror}",
-            hint="give the path of a report.json",
+            hint="give the path of a report.json or report.html",
         ) from error
 
 

@@ -26,6 +26,7 @@ A newcomer's map, from the ground up. A file imports only from lower floors.
     ledger               what was begun, written before it happened
     keys, signing        who says it
     report, verify       the claim; the claim recomputed
+    render_report        a report as pages that people read
 
 Start with `budget` and `events`, then `plan`, `ledger` and `verify`.
 

@@ -286,6 +286,7 @@ def exporters():
 
     from privplan import canonical, events, files
     from privplan.fields import Document, Number
+    from privplan.render_report import markdown, source
     from privplan.report_schema import Utility
 
     class Numbered(Document):
@@ -307,6 +308,8 @@ def exporters():
         "number with digits": lambda x: f"{x:.4f}",
         "utility": lambda x: Utility(name="x", value=x, data="x"),
         "document": lambda x: Numbered(value=x),
+        "page": lambda x: source.LocalNumber(name="x", value=x),
+        "markdown": markdown.escaped,
         "event": lambda x: events.GaussianEvent(noise_multiplier=x),
         "tensor": torch.tensor,
         "checkpoint": lambda x: save({}, metadata={"x": x}),

@@ -71,6 +71,7 @@ def test_the_run_folder_holds_everything_the_job_promises(job):
         "samples/samples.npz",
         "samples/samples.png",
         "evaluation.json",
+        "report.html",
         "report.json",
         "trainer.pub",
     }
