@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.actions import PUBLIC_KEY_NAME, REPORT_NAME
@@ -13,6 +14,23 @@ from privplan.oversight import Office
 from privplan.trust import Trust
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What else is asked of a report, beyond what it says of itself.
+
+    Attributes:
+        require: A role that must have signed beside the trainer.
+        register: The register that should have paid.
+        anchor: Where its ledger stood at some earlier time.
+        policy: The policy it should have kept.
+    """
+
+    require: Role | None = None
+    register: Path | None = None
+    anchor: Path | None = None
+    policy: Path | None = None
+
+
 def verify_report(
     path: Path,
     *,
@@ -20,8 +38,7 @@ def verify_report(
     ledger_path: Path | None,
     folder: Path | None,
     trust: Trust | None = None,
-    require: Role | None = None,
-    register: Path | None = None,
+    asked: Asked | None = None,
 ) -> tuple[Verdict, bool]:
     """Verify a report; return the verdict and whether the keys came from the user.
 
@@ -29,6 +46,7 @@ def verify_report(
         DocumentError: The report or a key cannot be read, or there is no key.
     """
     path, text = read_report(path)
+    asked = asked or Asked()
     known = trust or Trust.of(keys_for(path, trusted))
     found = verify.verify(
         text,
@@ -39,8 +57,12 @@ def verify_report(
     office = Office(
         trust=known,
         pinned=trust is not None,
-        require=require,
-        register=register,
+        require=asked.require,
+        register=asked.register,
+        anchor=asked.anchor,
+        policy=asked.policy,
+        folder=folder or path.parent,
+        ledger=ledger_path,
         now=moments.now(),
     )
     return oversight.extend(found, office), bool(trusted) or trust is not None

@@ -49,6 +49,7 @@ from privplan.report_schema import (
     Scope,
     Surroundings,
 )
+from privplan.run_rules import rules_of
 
 
 def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
@@ -101,6 +102,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         limitations=words.LIMITATIONS,
         reservation=reservation_of(ledger),
         written=moments.text(moments.now()),
+        rules=rules_of(ledger),
     )
 
 
