@@ -6,7 +6,7 @@ USER_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow benchmarks clean
+.PHONY: help demo test test-slow faults benchmarks clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -34,6 +34,9 @@ test: $(DEV_STAMP)  ## Every check: format, lint, types, layers, tests, doctests
 
 test-slow: $(DEV_STAMP)  ## The slow and the statistical tests
 	$(BIN)/python -m pytest -n 2 -m "slow or statistical"
+
+faults: $(DEV_STAMP)  ## Put every known mistake in, and show what catches it
+	$(BIN)/python -m pytest -q -m "" -p tests.faults.table tests/faults
 
 benchmarks: $(DEV_STAMP)  ## Speed against peers, as ratios in one run
 	$(BIN)/python benchmarks/accounting.py
