@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from privplan import moments, register, run_evidence
+from privplan import ledger_anchor, moments, policy, register, run_evidence
 from privplan.errors import IntegrityError, PrivplanError
 from privplan.findings import Finding, Outcome, Verdict
 from privplan.keys import Role
@@ -65,6 +65,9 @@ def extend(verdict: Verdict, office: Office) -> Verdict:
 
     Returns:
         The verdict with V11 to V14, as far as they could be asked for.
+
+    Raises:
+        DocumentError: The anchor or the policy cannot be read.
     """
     said = verdict.predicate
     if said is None:
@@ -127,9 +130,11 @@ def _evidence(said: Predicate, office: Office) -> list[Finding]:
     found, anchor, rules = [], office.anchor, office.policy
     ledger = office.ledger or office.folder / LEDGER_FILE
     if anchor is not None:
+        ledger_anchor.read(anchor)  # what cannot be read is no finding about the report
         step = partial(run_evidence.check_anchor, said, anchor, ledger)
         found.append(_found("V13", "anchor", step))
     if rules is not None:
+        policy.read(rules)
         step = partial(
             run_evidence.check_policy,
             said,

@@ -122,6 +122,7 @@ def noise_is_as_planned(step):
         assert abs(whole.mean()) < 6 / len(whole) ** 0.5
         assert stats.kstest(whole, "norm").pvalue > 1e-7
         for part in sums:
+            assert bool((part != 0).any())
             if part.numel() >= 100:
                 band = 6 / (2 * part.numel()) ** 0.5
                 assert abs(float(part.std()) / planned - 1) < band
