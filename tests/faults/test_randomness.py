@@ -12,7 +12,7 @@ from diffusion import checkpoint, privatize, randomness, run, trainer
 from diffusion.randomness import RandomSource, SecureStream
 from diffusion.watching import RunOptions
 from privplan import ledger, report
-from privplan.errors import PrivplanError, StepFailedError
+from privplan.errors import StepFailedError
 from privplan.report_schema import Surroundings
 from tests.diffusion.test_run import StopAfter
 from tests.faults import steps
@@ -180,10 +180,3 @@ def test_outputs_off_the_grid_are_caught(caught, monkeypatch):
         lambda: monkeypatch.setattr(privatize, "grid_step", lambda _: 1e-150),
         "outputs lie on the grid",
     )
-
-
-def test_a_step_that_fails_for_want_of_randomness_says_no_more(monkeypatch):
-    assert issubclass(StepFailedError, PrivplanError)
-    assert len(os.urandom(32)) == randomness.KEY_BYTES
-    with pytest.raises(PrivplanError):
-        SecureStream(b"short")
