@@ -6,7 +6,7 @@ USER_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow test-browser benchmarks docs clean
+.PHONY: help demo test test-slow test-browser faults benchmarks docs clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -37,6 +37,9 @@ test-slow: $(DEV_STAMP)  ## The slow and the statistical tests
 
 test-browser: $(DEV_STAMP)  ## Open a report in Chromium: no request, no error, all there
 	$(BIN)/python -m pytest -m browser tests/browser
+
+faults: $(DEV_STAMP)  ## Put every known mistake in, and show what catches it
+	$(BIN)/python -m pytest -q -m "" -p tests.faults.table tests/faults
 
 benchmarks: $(DEV_STAMP)  ## Speed against peers, as ratios in one run
 	$(BIN)/python benchmarks/accounting.py

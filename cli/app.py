@@ -102,7 +102,7 @@ def train(
     made, folder = folders.plan_and_folder(plan_or_run, out)
     known = oversight.trust(trust)
     charge = oversight.charge(register, known, data_set=data_set, refundable=refundable)
-    oversight.keep_rules(
+    rules = oversight.keep_rules(
         policy,
         made,
         plan_or_run,
@@ -112,6 +112,7 @@ def train(
     )
     options = RunOptions(
         charge=charge,
+        rules=rules,
         engine=engine,
         device=device,
         physical_batch_size=physical_batch,
@@ -220,6 +221,10 @@ def verify(
         typer.Option(help="A role that must have signed beside the trainer."),
     ] = None,
     register: RegisterFile = None,
+    anchor: Annotated[
+        Path | None, typer.Option(help="Where the ledger stood, kept elsewhere.")
+    ] = None,
+    policy: PolicyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute every claim of a report, offline.
@@ -232,8 +237,12 @@ def verify(
         ledger_path=ledger_file,
         folder=artefacts,
         trust=oversight.trust(trust, root),
-        require=None if require is None else Role(require),
-        register=register,
+        asked=verification.Asked(
+            require=None if require is None else Role(require),
+            register=register,
+            anchor=anchor,
+            policy=policy,
+        ),
     )
     report_view.verdict(found, pinned=pinned, as_json=as_json)
     raise typer.Exit(found.exit_code)

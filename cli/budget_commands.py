@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from privplan import checks, grants, moments, register, register_run
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import IntegrityError, ParameterError
 from privplan.register import GrantRequest, Register, RegisterContent
+from privplan.register_filter import chosen_orders
 from privplan.register_run import Charge
 
 budget_app = typer.Typer(
@@ -35,7 +36,13 @@ def grant(
     adjacency: Annotated[
         Adjacency, typer.Option(help="What neighbours differ in.")
     ] = Adjacency.ADD_OR_REMOVE_ONE,
-    composition: Annotated[str, typer.Option(help="How runs add up.")] = grants.BASIC,
+    composition: Annotated[
+        Literal["basic", "rdp-filter"], typer.Option(help="How runs add up.")
+    ] = "basic",
+    order: Annotated[
+        list[float] | None,
+        typer.Option(help="Renyi order of an rdp-filter; may be given again."),
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(help="No run may begin after this day.")
     ] = None,
@@ -63,7 +70,7 @@ def grant(
         adjacency=adjacency,
         unit=PrivacyUnit(name=unit, max_records=max_records),
     )
-    grants.check_composition(composition)
+    orders = chosen_orders(composition, tuple(order or ()), budget)
     if expires is not None:
         moments.parse(expires)
     signer = keyring.load(key, passphrase_file)
@@ -73,6 +80,7 @@ def grant(
         data_digest=_digest(data, image_size, classes),
         budget=budget,
         composition=composition,
+        orders=orders,
         expires=expires,
         amend=amend,
     )

@@ -130,7 +130,10 @@ def settled(found: Reservation, *, as_json: bool) -> None:
         f"{text_down(epsilon, 4)}, delta {delta:g}"
     )
     if epsilon == 0 and not found.entry.refundable:
-        talk("It was not reserved with --refundable, so its cost stays whole.")
+        talk(
+            "It was not reserved with --refundable, so where epsilons add up, its cost "
+            "stays whole."
+        )
 
 
 def _rows(data_set: DataSet) -> list[list[str]]:
@@ -157,12 +160,25 @@ def _terms(data_set: DataSet) -> str:
     grant, keyid = data_set.grants[-1]
     ends = "" if grant.expires is None else f", until {grant.expires[:10]}"
     runs = [reserved.state for reserved in data_set.reservations.values()]
+    saved = _by_filter(data_set)
     text = (
         f"{data_set.name}: per {grant.max_records_per_unit} '{grant.unit}', "
         f"{grant.adjacency}{ends}; {len(runs)} runs, {runs.count('settled')} settled; "
-        f"officer {keyid[:16]}"
+        f"officer {keyid[:16]}{saved}"
     )
     return text if data_set.void is None else f"{text}; VOID: {data_set.void}"
+
+
+def _by_filter(data_set: DataSet) -> str:
+    """Say how a filter adds up, beside what adding epsilons up would give."""
+    if data_set.filter is None:
+        return ""
+    orders = ", ".join(f"{order:g}" for order in data_set.grant.orders)
+    return (
+        f"\n  added up by an rdp filter at orders {orders}: epsilon "
+        f"{text_up(data_set.taken[0], 4)}; epsilons added up would be "
+        f"{text_up(data_set.added[0], 4)}"
+    )
 
 
 def _as_json(data_set: DataSet) -> dict[str, object]:
@@ -182,6 +198,11 @@ def _as_json(data_set: DataSet) -> dict[str, object]:
         "max_records_per_unit": grant.max_records_per_unit,
         "adjacency": grant.adjacency.value,
         "composition": grant.composition,
+        "orders": [decimal_text(order) for order in grant.orders],
+        "added_up": {
+            "epsilon": decimal_text(data_set.added[0]),
+            "delta": decimal_text(data_set.added[1]),
+        },
         "expires": grant.expires,
         "officer": data_set.grants[-1][1],
         "void": data_set.void,

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli import folders, keyring
-from privplan import approval, files, keys, policy, register_file, trust_file
+from privplan import (
+    approval,
+    canonical,
+    files,
+    keys,
+    moments,
+    policy,
+    register_file,
+    trust_file,
+)
 from privplan.errors import DocumentError, ParameterError
 from privplan.keys import PublicKey, SigningKey
 from privplan.plan import Plan
 from privplan.register_run import Charge
+from privplan.run_rules import APPROVAL_NAME, RunRules
 from privplan.trust import Trust
 
 REGISTER_NAME = "register.sqlite"
-APPROVAL_NAME = "plan.approval.json"
 
 RegisterFile = Annotated[
     Path | None, typer.Option("--register", help="The register that pays for the run.")
@@ -87,7 +97,7 @@ def keep_rules(
     *,
     registered: bool,
     trusted: Trust | None,
-) -> None:
+) -> RunRules:
     """Hold a run to a policy; its approval is copied into the run folder.
 
     Args:
@@ -98,18 +108,29 @@ def keep_rules(
         registered: Whether a register pays.
         trusted: Whose keys count; None takes whom the policy names.
 
+    Returns:
+        The digests of policy and approval, for the ledger to note.
+
     Raises:
         PrivplanError: A rule is broken.
     """
-    if rules is None:
-        return
+    if rules is None and trusted is None:
+        return RunRules()
     text = _approval(place, folder)
-    policy.check_run(
-        policy.read(rules), plan, approval=text, registered=registered, trust=trusted
-    )
+    if rules is not None:
+        policy.check_run(
+            policy.read(rules), plan, approval=text, registered=registered,
+            trust=trusted,
+        )  # fmt: skip
+    elif text is not None and trusted is not None:
+        approval.check(text, plan, trusted, now=moments.now())
     if text is not None:
         files.make_folder(folder)
         files.write_bytes(folder / APPROVAL_NAME, text, what="approval")
+    return RunRules(
+        policy=None if rules is None else canonical.file_digest(rules),
+        approval=None if text is None else hashlib.sha256(text).hexdigest(),
+    )
 
 
 def officer(path: Path, passphrase_file: Path | None) -> SigningKey:

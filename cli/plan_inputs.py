@@ -109,7 +109,7 @@ def room_for(
         )
     from privplan import register  # noqa: PLC0415 - most plans need none
 
-    register.check_room(path, data_set, made.budget.as_budget(), trust=trust)
+    register.check_room(path, data_set, made, trust=trust)
     epsilon, delta = register.left(path, data_set, trust=trust)
     return Room(
         data_set=data_set,

@@ -23,6 +23,7 @@ _MEANS = {
     "V5": "that the ledger holds, and that it is the one the report saw",
     "V6": "that no more was begun than the report says; it counts itself",
     "P1": "that the page says what was signed",
+    "V13": "that the ledger was not rolled back since the anchor was noted",
 }
 
 

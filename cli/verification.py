@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.actions import PUBLIC_KEY_NAME, REPORT_NAME
@@ -14,6 +15,23 @@ from privplan.render_report import embedding
 from privplan.trust import Trust
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What else is asked of a report, beyond what it says of itself.
+
+    Attributes:
+        require: A role that must have signed beside the trainer.
+        register: The register that should have paid.
+        anchor: Where its ledger stood at some earlier time.
+        policy: The policy it should have kept.
+    """
+
+    require: Role | None = None
+    register: Path | None = None
+    anchor: Path | None = None
+    policy: Path | None = None
+
+
 def verify_report(
     path: Path,
     *,
@@ -21,8 +39,7 @@ def verify_report(
     ledger_path: Path | None,
     folder: Path | None,
     trust: Trust | None = None,
-    require: Role | None = None,
-    register: Path | None = None,
+    asked: Asked | None = None,
 ) -> tuple[Verdict, bool]:
     """Verify a report; return the verdict and whether the keys came from the user.
 
@@ -31,6 +48,7 @@ def verify_report(
     """
     path, content = _read(path)
     text = embedding.envelope(content)
+    asked = asked or Asked()
     known = trust or Trust.of(keys_for(path, trusted))
     found = verify.verify(
         text,
@@ -41,8 +59,12 @@ def verify_report(
     office = Office(
         trust=known,
         pinned=trust is not None,
-        require=require,
-        register=register,
+        require=asked.require,
+        register=asked.register,
+        anchor=asked.anchor,
+        policy=asked.policy,
+        folder=folder or path.parent,
+        ledger=ledger_path,
         now=moments.now(),
     )
     found = oversight.extend(found, office)

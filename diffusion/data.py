@@ -49,6 +49,7 @@ __all__ = [
     "load_private",
     "load_public",
     "public_digest",
+    "require_private",
 ]
 
 EMBEDDED = "digits"
@@ -125,6 +126,22 @@ def load_public(
     """
     images, labels, declared = _load(source, split, image_size, classes)
     return PublicImages(images, labels, declared)
+
+
+def require_private(images: object) -> None:
+    """Require records, and not something that hands out batches of its own choice.
+
+    A loader shuffles, weights or repeats as it likes; what a step costs is known only
+    for the batches that `diffusion.poisson` draws.
+
+    Raises:
+        ParameterError: It is something else.
+    """
+    if not isinstance(images, PrivateImages):
+        raise ParameterError(
+            "the records must be PrivateImages, not a loader or a data set of torch",
+            hint="take them from diffusion.data.load_private",
+        )
 
 
 def public_digest(images: PublicImages) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from diffusion.data import PrivateImages, PublicImages, data_digest, public_digest
-from privplan import accounting, canonical, line_grammar
+from privplan import accounting, canonical, line_grammar, plan_checks
 from privplan.code_identity import source_digest
 from privplan.errors import (
     BudgetExceededError,
@@ -26,6 +26,7 @@ from privplan.plan import Plan, PlanPhase, PublicPhase, QueryPhase
 from privplan.query_lines import LabelHistogram, RecordCount
 from privplan.register import Reservation
 from privplan.register_run import Charge, check_resume
+from privplan.run_rules import RunRules
 
 LEDGER_NAME = "ledger.sqlite"
 
@@ -36,7 +37,9 @@ def check_plan(plan: Plan) -> None:
     Raises:
         BudgetExceededError: Its events cost more than its budget.
         IntegrityError: It claims less than its events cost.
+        PolicyError: One unit contributes more than one record.
     """
+    plan_checks.check_unit(plan.budget)
     budget = plan.budget.as_budget()
     found = accounting.epsilon(
         plan.event, delta=budget.target_delta, adjacency=budget.adjacency
@@ -197,6 +200,10 @@ class Guard:
     def confess_seed(self) -> None:
         """Note that the noise of this run can be predicted; the report then says so."""
         self._ledger.record_unsafe("unsafe_seed")
+
+    def keep(self, rules: RunRules, folder: Path) -> None:
+        """Note which policy and approval the run is held to."""
+        rules.bind(self._ledger, read(folder / LEDGER_NAME))
 
     def head(self) -> LedgerHead:
         """Return the present end of the ledger's chain."""

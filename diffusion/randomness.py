@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from privplan import checks
-from privplan.errors import ParameterError
+from privplan.errors import ParameterError, StepFailedError
 
 KEY_BYTES = 32
 _WORDS_AT_ONCE = 1 << 20
@@ -122,6 +122,9 @@ class RandomSource:
         """Return a stream under a key that was never used before.
 
         With `unsafe_seed` the keys are a public sequence; the noise is then worthless.
+
+        Raises:
+            StepFailedError: The operating system gives no randomness.
         """
         return SecureStream(self._key())
 
@@ -136,6 +139,17 @@ class RandomSource:
 
     def _key(self) -> bytes:
         if self.unsafe_seed is None:
-            return os.urandom(KEY_BYTES)
+            return _fresh_key()
         self._drawn += 1
         return hashlib.sha256(f"{self.unsafe_seed}/{self._drawn}".encode()).digest()
+
+
+def _fresh_key() -> bytes:
+    try:
+        return os.urandom(KEY_BYTES)
+    except (OSError, NotImplementedError) as error:
+        raise StepFailedError(
+            "the operating system gives no randomness, so no noise can be drawn",
+            hint="mend its source of randomness, then go on with --resume; what was "
+            "begun stays spent",
+        ) from error

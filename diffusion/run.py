@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusion import checkpoint, enforce, queries
-from diffusion.data import PrivateImages, PublicImages
+from diffusion.data import PrivateImages, PublicImages, require_private
 from diffusion.parts import TRAINS, new_learned, start_phase
 from diffusion.phases import Run, carry_out, save
 from diffusion.processor import tuned_for
@@ -75,6 +75,7 @@ def train(
         PrivplanError: Refused or not possible; the message says what to do.
     """
     options = options or RunOptions()
+    require_private(images)
     enforce.check(plan, images)
     enforce.check_public(plan, public)
     watcher = watcher or Silent()
@@ -96,6 +97,7 @@ def train(
         else enforce.begin(plan, images, folder, charge=options.charge)
     )
     with guard, tuned_for(plan):
+        guard.keep(options.rules, folder)
         run = Run(
             plan=plan,
             images=images,

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from diffusion.adaptive_clipping import AdaptiveClipping
 from diffusion.augmentation import UNCHANGED, Augmentation
 from diffusion.ema import Ema
+from diffusion.integer_grid import IntegerGrid
 from diffusion.loss import RowLoss
 from diffusion.noise_levels import SigmaLaw
 from diffusion.per_example import Clipping, PerExampleEngine
 from diffusion.physical_batch import PhysicalBatch
 from diffusion.record_rows import Showing
+from privplan.errors import ParameterError
 
 WARM_UP_STEPS = 10
 
@@ -101,6 +103,11 @@ class Mechanism:
             the learner and never the batch.
         adaptive: How C follows the gradients, inside the same noise; None where it is
             fixed.
+        grid: Sums and noise in whole numbers; None for float64 on a grid. What a step
+            then costs is in `privplan.discrete_cost`.
+
+    Raises:
+        ParameterError: The grid is for another mechanism.
     """
 
     sample_rate: float
@@ -110,6 +117,16 @@ class Mechanism:
     expected_batch_size: float
     beside: Callable[[Learner], Sequence[Tensor]] | None = None
     adaptive: AdaptiveClipping | None = None
+    grid: IntegerGrid | None = None
+
+    def __post_init__(self) -> None:
+        charged = (self.noise_multiplier, self.clipping.max_grad_norm)
+        grid = self.grid
+        if grid and (grid.noise_multiplier, grid.max_grad_norm) != charged:
+            raise ParameterError(
+                "the grid is for another noise multiplier or C than the mechanism",
+                hint="make the grid from the mechanism's own numbers",
+            )
 
     def clipping_now(self, learner: Learner) -> Clipping:
         """Return the clipping of the next step."""

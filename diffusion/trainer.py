@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from diffusion.adaptive_clipping import COUNT_SENSITIVITY
 from diffusion.data import PrivateImages
+from diffusion.integer_grid import GridEngine, noisy_grid_sum
 from diffusion.loss import Rows, draw_rows
 from diffusion.per_example import Clipping, accumulate
 from diffusion.poisson import poisson_batch
@@ -81,8 +82,9 @@ def private_step(
         showing=loss.showing(mechanism.noise_multiplicity),
         performance=performance,
     )
+    grid = mechanism.grid
     total = accumulate(
-        performance.engine,
+        performance.engine if grid is None else GridEngine(grid),
         learner.network,
         loss.row_loss,
         pieces,
@@ -109,6 +111,8 @@ def _noised(
 ) -> list[Tensor]:
     """Add the noise of one step; where C is adaptive, let it follow the noisy count."""
     rule, bound = mechanism.adaptive, clipping.max_grad_norm
+    if mechanism.grid is not None:
+        return noisy_grid_sum(total, stream=stream, grid=mechanism.grid)
     if rule is None:
         return noisy_sum(
             total,

@@ -4,12 +4,13 @@ A watcher sees public numbers only: which phase, how many steps. It can ask a ru
 stop; the run then finishes its step, saves and returns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
+from privplan.run_rules import RunRules
 
 
 @runtime_checkable
@@ -61,6 +62,7 @@ class RunOptions:
         allow_code_change: Resume although the sources changed.
         unsafe_seed: For tests; makes the noise worthless, and the report says so.
         charge: The register that pays for the run; None if none keeps its data set.
+        rules: The policy and approval it was held to; noted before a record is read.
     """
 
     engine: str = "auto"
@@ -70,6 +72,7 @@ class RunOptions:
     allow_code_change: bool = False
     unsafe_seed: int | None = None
     charge: Charge | None = None
+    rules: RunRules = field(default_factory=RunRules)
 
     def __post_init__(self) -> None:
         if self.physical_batch_size is not None:

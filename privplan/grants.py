@@ -7,6 +7,7 @@ by its hash, every grant vouches for everything the register said before it.
 
     epsilon, delta   over all runs of the data set together, this grant included
     composition      basic: epsilons add up and deltas add up, however runs were chosen
+                     rdp-filter: Renyi divergences add up, at orders signed here
 
 Source: basic composition, Dwork & Roth 2014, Theorem 3.16; it holds for mechanisms
 chosen adaptively as long as the limit was fixed beforehand (Rogers, Roth, Ullman,
@@ -43,6 +44,7 @@ class Grant(Document):
         unit: Whose presence is protected.
         max_records_per_unit: The most records one unit contributes.
         composition: How runs add up.
+        orders: Renyi orders of an rdp-filter, committed before the first run.
         expires: No reservation after that moment; None means without end.
         written: When it was signed.
     """
@@ -57,7 +59,8 @@ class Grant(Document):
     adjacency: Adjacency = Field(strict=False)
     unit: Name
     max_records_per_unit: Count
-    composition: Literal["basic"]
+    composition: Literal["basic", "rdp-filter"]
+    orders: tuple[Number, ...] = ()
     expires: Name | None
     written: Name
 
@@ -81,10 +84,11 @@ def check_composition(composition: str) -> None:
     Raises:
         PolicyError: It cannot.
     """
-    if composition != BASIC:
+    if composition not in (BASIC, RDP_FILTER):
         raise PolicyError(
-            f"a register cannot keep a grant with composition '{composition[:40]}' yet",
-            hint="grant with --composition basic, which holds for every run",
+            f"a register cannot keep a grant with composition '{composition[:40]}'",
+            hint="grant with --composition basic, which holds for every run, or "
+            "rdp-filter",
         )
 
 

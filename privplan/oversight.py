@@ -3,9 +3,12 @@
     V11  signers    the keys that signed may act in that role, and none is revoked;
                     an officer counter-signed, if that is required
     V12  register   the run was paid for before it began, and by this register
+    V13  anchor     the ledger still holds what an officer noted elsewhere
+    V14  policy     the run kept the rules of a policy, and what it says it began under
+                    is what its ledger noted before the first record
 
-Both need something the report does not carry: a trust file, a register. They are taken
-only if these are given, and then they count like any other step.
+Each needs something the report does not carry: a trust file, a register, an anchor, a
+policy. They are taken only if these are given, and then they count like any other step.
 """
 
 from __future__ import annotations
@@ -13,15 +16,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from privplan import moments, register
+from privplan import ledger_anchor, moments, policy, register, run_evidence
 from privplan.errors import IntegrityError, PrivplanError
 from privplan.findings import Finding, Outcome, Verdict
 from privplan.keys import Role
 from privplan.register import Reservation
 from privplan.report_schema import Predicate, ReservationPart
 from privplan.trust import Trust
+from privplan.verify import LEDGER_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,10 @@ class Office:
         require: A role that must be among the signers beside the trainer.
         register: The register that should have paid.
         now: When this is asked.
+        anchor: Where the ledger stood at some earlier time.
+        policy: The policy the run should have kept.
+        folder: Where the approval is, if there is one.
+        ledger: The run's ledger, or its export.
     """
 
     trust: Trust
@@ -41,6 +50,10 @@ class Office:
     require: Role | None = None
     register: Path | None = None
     now: datetime
+    anchor: Path | None = None
+    policy: Path | None = None
+    folder: Path = Path()
+    ledger: Path | None = None
 
 
 def extend(verdict: Verdict, office: Office) -> Verdict:
@@ -51,7 +64,10 @@ def extend(verdict: Verdict, office: Office) -> Verdict:
         office: What is at hand.
 
     Returns:
-        The verdict with V11 and V12, as far as they could be asked for.
+        The verdict with V11 to V14, as far as they could be asked for.
+
+    Raises:
+        DocumentError: The anchor or the policy cannot be read.
     """
     said = verdict.predicate
     if said is None:
@@ -63,6 +79,7 @@ def extend(verdict: Verdict, office: Office) -> Verdict:
     if path is not None:
         trust = office.trust if office.pinned else None
         added.append(_found("V12", "register", lambda: _register(said, path, trust)))
+    added += _evidence(said, office)
     return replace(verdict, findings=(*verdict.findings, *added))
 
 
@@ -107,6 +124,27 @@ def _signers(verdict: Verdict, said: Predicate, office: Office) -> str:
             f"trust file of {office.trust.links} links, head {office.trust.head[:16]}"
         )
     return "; ".join(texts)
+
+
+def _evidence(said: Predicate, office: Office) -> list[Finding]:
+    found, anchor, rules = [], office.anchor, office.policy
+    ledger = office.ledger or office.folder / LEDGER_FILE
+    if anchor is not None:
+        ledger_anchor.read(anchor)  # what cannot be read is no finding about the report
+        step = partial(run_evidence.check_anchor, said, anchor, ledger)
+        found.append(_found("V13", "anchor", step))
+    if rules is not None:
+        policy.read(rules)
+        step = partial(
+            run_evidence.check_policy,
+            said,
+            rules,
+            folder=office.folder,
+            ledger=ledger,
+            trust=office.trust if office.pinned else None,
+        )
+        found.append(_found("V14", "policy", step))
+    return found
 
 
 def _register(said: Predicate, path: Path, trust: Trust | None) -> str:
@@ -163,6 +201,8 @@ def _owner(trust: Trust, keyid: str) -> str:
 def _found(number: str, name: str, step: Callable[[], str]) -> Finding:
     try:
         outcome, text = Outcome.PASSED, step()
+    except run_evidence.NotTakenError as reason:
+        outcome, text = Outcome.NOT_TAKEN, str(reason)
     except PrivplanError as error:
         outcome, text = Outcome.FAILED, error.message
     return Finding(number=number, name=name, outcome=outcome, text=text)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 
 from privplan import events, line_grammar
 from privplan.budget_lines import ClippingQuantile
-from privplan.errors import DocumentError
+from privplan.errors import DocumentError, PolicyError
 from privplan.plan_parts import (
     GaussianPhase,
+    PlanBudget,
     PlanData,
     PlanPhase,
     PlanStage,
@@ -50,6 +51,22 @@ def check(
     _check_counts(phases)
     _check_sources(stages, phases)
     _check_sharing(phases, training)
+
+
+def check_unit(budget: PlanBudget) -> None:
+    """Require a unit of one record: what is charged is the influence of one.
+
+    A unit of several would be protected less than the plan says.
+
+    Raises:
+        PolicyError: One unit contributes more than one record.
+    """
+    if budget.max_records_per_unit != 1:
+        raise PolicyError(
+            f"one '{budget.unit}' may contribute {budget.max_records_per_unit} "
+            "records, but the plan's events are charged for one",
+            hint="keep one record of each, and plan with a unit of one record",
+        )
 
 
 def _check_event(phase: PlanPhase, data: PlanData) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -142,6 +143,7 @@ def check_run(
     approval: bytes | None,
     registered: bool,
     trust: Trust | None = None,
+    now: datetime | None = None,
 ) -> None:
     """Require everything a policy asks of a run that is about to begin.
 
@@ -151,6 +153,7 @@ def check_run(
         approval: The envelope of its approval, if one was found.
         registered: Whether a register pays for it.
         trust: Who is an officer; None takes whom the policy names.
+        now: When the run began; None means now.
 
     Raises:
         PolicyError: A rule is broken; the message names it.
@@ -176,7 +179,7 @@ def check_run(
             "the policy requires an approval, but says nowhere who is an officer",
             hint="name trust or officers in the policy, or add --trust",
         )
-    check(approval, plan, known, now=moments.now())
+    check(approval, plan, known, now=now or moments.now())
 
 
 def _unread(path: Path, problem: str) -> DocumentError:

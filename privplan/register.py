@@ -33,9 +33,8 @@ from types import TracebackType
 from typing import Self
 
 from privplan import moments, register_file, register_making
-from privplan.budget import PrivacyBudget
 from privplan.errors import LedgerError, PolicyError
-from privplan.grants import Grant, check_composition, sign
+from privplan.grants import Grant, sign
 from privplan.keys import PublicKey, Role, SigningKey
 from privplan.ledger_content import LedgerContent
 from privplan.ledger_entries import LedgerHead, commit, key_digest
@@ -127,7 +126,6 @@ class Register:
             ParameterError: A number is outside its range.
             LedgerError: It cannot be written.
         """
-        check_composition(request.composition)
         made: list[Grant] = []
 
         def make(tally: Tally, sequence: int) -> Entry:
@@ -179,7 +177,7 @@ class Register:
                 update={"sequence": sequence, "data_set": known.name}
             )
             check_promise(known.grant, asked.budget.as_budget(), moments.now())
-            known.check_room(asked.epsilon, asked.delta)
+            known.check_room(asked.epsilon, asked.delta, asked.event)
             found.append(asked.reservation)
             return asked
 
@@ -264,9 +262,9 @@ def left(
 
 
 def check_room(
-    path: Path, data_set: str, budget: PrivacyBudget, *, trust: Trust | None = None
+    path: Path, data_set: str, plan: Plan, *, trust: Trust | None = None
 ) -> None:
-    """Refuse a budget that a data set cannot pay, in the words of a reservation.
+    """Refuse a plan whose budget a data set cannot pay, as a reservation would.
 
     Nothing is reserved: another run may take the room in between.
 
@@ -278,9 +276,9 @@ def check_room(
         LedgerError: There is no register there.
         IntegrityError: Its chain is broken.
     """
-    known = named(read(path, trust), data_set)
+    known, budget = named(read(path, trust), data_set), plan.budget.as_budget()
     check_promise(known.grant, budget, moments.now())
-    known.check_room(budget.target_epsilon, budget.target_delta)
+    known.check_room(budget.target_epsilon, budget.target_delta, plan.event)
 
 
 def named(content: RegisterContent, data_set: str) -> DataSet:

@@ -7,16 +7,20 @@ halves of a budget are the budget. What is left is rounded down, never up.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
 
-from privplan import canonical, moments
+from privplan import canonical, moments, register_filter
 from privplan.budget import PrivacyBudget
 from privplan.errors import BudgetExceededError, PolicyError
-from privplan.grants import Grant
+from privplan.events import ComposedEvent, Event, SelfComposedEvent
+from privplan.filters import PrivacyFilter
+from privplan.grants import RDP_FILTER, Grant
 from privplan.ledger_entries import LedgerHead
 from privplan.register_entries import Begin, Reserve, Settle
+
+NOTHING_READ = ComposedEvent(events=())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +44,20 @@ class Reservation:
         """What it takes of the data set now: epsilon, delta."""
         said = self.settled or self.entry
         return _exact(said.epsilon), _exact(said.delta)
+
+    @property
+    def charged(self) -> Event:
+        """What a filter counts: all of it while it may go on, then what was begun."""
+        if self.settled is None:
+            return self.entry.event
+        counted = self.settled.counted
+        return ComposedEvent(
+            events=tuple(
+                SelfComposedEvent(event=phase.event, count=counted[phase.phase])
+                for phase in self.entry.phases
+                if counted[phase.phase] > 0
+            )
+        )
 
     @property
     def state(self) -> str:
@@ -91,24 +109,50 @@ class DataSet:
         )
 
     @property
-    def taken(self) -> tuple[float, float]:
-        """What was taken, as floats: epsilon, delta; never below the truth."""
+    def filter(self) -> PrivacyFilter | None:
+        """The filter that adds its runs up; None if epsilons and deltas do."""
+        if self.grant.composition != RDP_FILTER:
+            return None
+        runs = self.reservations.values()
+        return register_filter.filter_of(self.grant, [run.charged for run in runs])
+
+    @property
+    def added(self) -> tuple[float, float]:
+        """The epsilons and deltas of its runs added up; never below the truth."""
         epsilon, delta = self.spent
         return _up(epsilon), _up(delta)
+
+    @property
+    def taken(self) -> tuple[float, float]:
+        """What was taken: epsilon, delta; never below the truth."""
+        found = self.filter
+        if found is None:
+            return self.added
+        epsilon = register_filter.shown_epsilon(found)
+        return epsilon, self.grant.delta if epsilon > 0 else 0.0
 
     @property
     def left(self) -> tuple[float, float]:
         """What may still be reserved: epsilon, delta; never above the truth."""
         if self.void is not None:
             return 0.0, 0.0
+        if self.filter is not None:
+            return max(0.0, self.grant.epsilon - self.taken[0]), self.grant.delta
         epsilon, delta = self.spent
         return (
             _down(_exact(self.grant.epsilon) - epsilon),
             _down(_exact(self.grant.delta) - delta),
         )
 
-    def check_room(self, epsilon: float, delta: float) -> None:
+    def check_room(
+        self, epsilon: float, delta: float, event: Event = NOTHING_READ
+    ) -> None:
         """Require that a cost fits beside what was taken.
+
+        Args:
+            epsilon: What is asked for, where epsilons add up.
+            delta: The same of delta.
+            event: What is asked for, where a filter adds up.
 
         Raises:
             PolicyError: The grant in force does not count.
@@ -116,7 +160,8 @@ class DataSet:
                 and what to do.
 
         Example:
-            >>> grant = Grant.model_construct(epsilon=4.0, delta=1e-6)
+            >>> terms = {"epsilon": 4.0, "delta": 1e-6, "composition": "basic"}
+            >>> grant = Grant.model_construct(**terms)
             >>> DataSet(name="x-rays", grants=[(grant, "")]).check_room(4.0, 1e-6)
         """
         if self.void is not None:
@@ -124,8 +169,10 @@ class DataSet:
                 f"the grant of data set '{self.name}' does not count: {self.void}",
                 hint="ask an officer for a new grant: privplan budget grant --amend",
             )
-        if self.fits(epsilon, delta):
+        if self.admits(epsilon, delta, event):
             return
+        if self.filter is not None:
+            raise self._filtered(self.filter, epsilon, event)
         spent, left = self.taken, self.left
         over = spent[0] + epsilon > self.grant.epsilon
         name, place = ("epsilon", 0) if over else ("delta", 1)
@@ -144,8 +191,34 @@ class DataSet:
         """What is granted over all runs: epsilon, delta."""
         return self.grant.epsilon, self.grant.delta
 
-    def fits(self, epsilon: float, delta: float) -> bool:
-        """Tell whether a cost fits what is granted, beside what was taken."""
+    def _filtered(
+        self, found: PrivacyFilter, epsilon: float, event: Event
+    ) -> BudgetExceededError:
+        together = register_filter.shown_epsilon(
+            replace(found, admitted=(*found.admitted, event))
+        )
+        spent, allowed = register_filter.shown_epsilon(found), self.grant.epsilon
+        return BudgetExceededError(
+            f"data set '{self.name}' has spent epsilon {_six(spent)} of {allowed:g} by "
+            f"its rdp filter, and this asks for {_six(epsilon)}: together "
+            f"{_six(together)}",
+            stage=self.name,
+            needed=together,
+            target=allowed,
+            hint=f"plan with less: what fits is {found.left}; or settle a run that "
+            "ended early with privplan budget settle; or ask an officer for more with "
+            "privplan budget grant --amend",
+        )
+
+    def admits(self, epsilon: float, delta: float, event: Event = NOTHING_READ) -> bool:
+        """Tell whether a cost fits what is granted, beside what was taken.
+
+        Raises:
+            PolicyError: A filter adds up here, and has no bound for the event.
+        """
+        found = self.filter
+        if found is not None:
+            return math.isfinite(epsilon) and found.admits(event)
         if not (0 <= epsilon < math.inf and 0 <= delta < math.inf):
             return False
         spent = self.spent

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 from privplan import checks, grants, moments, register_costs
 from privplan.budget import PrivacyBudget
@@ -25,6 +26,7 @@ from privplan.register_entries import (
     ReservedPhase,
     Settle,
 )
+from privplan.register_filter import check_terms, chosen_orders
 from privplan.register_tally import Tally
 
 
@@ -38,6 +40,7 @@ class GrantRequest:
             commitment to it is kept.
         budget: Over all runs, with adjacency and unit.
         composition: How runs add up.
+        orders: Renyi orders of an rdp-filter; none takes `default_orders`.
         expires: No reservation after that moment; None means without end.
         amend: Replace a grant that the data set has.
     """
@@ -45,7 +48,8 @@ class GrantRequest:
     data_set: str
     data_digest: str
     budget: PrivacyBudget
-    composition: str = grants.BASIC
+    composition: Literal["basic", "rdp-filter"] = "basic"
+    orders: tuple[float, ...] = ()
     expires: str | None = None
     amend: bool = False
 
@@ -90,7 +94,7 @@ def grant(request: GrantRequest, tally: Tally, key: bytes) -> Grant:
             hint="add --amend to put a new total in its place",
         )
     budget, expires = request.budget, request.expires
-    return Grant(
+    made = Grant(
         format="privplan-grant/1",
         register_id="" if tally.opening is None else tally.opening.register_id,
         after=tally.head.hash,
@@ -101,10 +105,14 @@ def grant(request: GrantRequest, tally: Tally, key: bytes) -> Grant:
         adjacency=budget.adjacency,
         unit=budget.unit.name,
         max_records_per_unit=budget.unit.max_records,
-        composition="basic",
+        composition=request.composition,
+        orders=chosen_orders(request.composition, request.orders, budget),
         expires=None if expires is None else moments.text(moments.parse(expires)),
         written=moments.text(moments.now()),
     )
+    before = tally.data_sets.get(request.data_set)
+    check_terms(made, before.grant if before and before.reservations else None)
+    return made
 
 
 def reserve(plan: Plan, *, refundable: bool) -> Reserve:

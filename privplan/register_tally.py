@@ -35,6 +35,7 @@ from privplan.register_entries import (
     malformed,
     read_entry,
 )
+from privplan.register_filter import check_terms
 from privplan.trust import Trust
 
 
@@ -136,6 +137,7 @@ class Tally:
         data_set = self.data_sets.setdefault(
             grant.data_set, DataSet(name=grant.data_set)
         )
+        check_terms(grant, data_set.grant if data_set.reservations else None)
         data_set.grants.append((grant, signers[0]))
         data_set.commitments.add(grant.data_commitment)
         written = moments.parse(grant.written)
@@ -153,7 +155,7 @@ class Tally:
             data_set.grant, entry.budget.as_budget(), moments.parse(entry.time)
         )
         _check_cost(entry.epsilon, entry.delta, register_costs.of(entry))
-        if not data_set.fits(entry.epsilon, entry.delta):
+        if not data_set.admits(entry.epsilon, entry.delta, entry.event):
             raise malformed("it takes more than was granted")
         data_set.take(Reservation(entry=entry, head=head))
 

@@ -49,6 +49,7 @@ from privplan.report_schema import (
     Scope,
     Surroundings,
 )
+from privplan.run_rules import rules_of
 
 
 def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
@@ -66,13 +67,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
     bracket = accounting.epsilon(
         plan.event, delta=budget.target_delta, adjacency=budget.adjacency
     )
-    own = PlanOpinion(
-        name="privplan",
-        version=plan.privplan_version,
-        method=bracket.method,
-        lower=bracket.lower,
-        upper=bracket.upper,
-    )
+    own = _own_opinion(plan, bracket)
     others = opinions.besides(
         bracket.method, opinions.second_opinions(plan.event, delta=budget.target_delta)
     )
@@ -101,6 +96,17 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         limitations=words.LIMITATIONS,
         reservation=reservation_of(ledger),
         written=moments.text(moments.now()),
+        rules=rules_of(ledger),
+    )
+
+
+def _own_opinion(plan: Plan, bracket: accounting.Bracket) -> PlanOpinion:
+    return PlanOpinion(
+        name="privplan",
+        version=plan.privplan_version,
+        method=bracket.method,
+        lower=bracket.lower,
+        upper=bracket.upper,
     )
 
 

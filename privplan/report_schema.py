@@ -113,6 +113,16 @@ class ReservationPart(Document):
     hash: Digest
 
 
+class RulesPart(Document):
+    """Which policy and approval the run began under, and where its ledger says so."""
+
+    policy: Digest | None
+    approval: Digest | None
+    sequence: Count
+    hash: Digest
+    noted: Name
+
+
 class DataPart(Document):
     """A commitment that only the holder of the ledger can open."""
 
@@ -158,6 +168,7 @@ class Predicate(Document):
     limitations: tuple[str, ...]
     reservation: ReservationPart | None = None
     written: Name | None = None
+    rules: RulesPart | None = None
 
 
 class Surroundings(Document):

@@ -27,6 +27,7 @@ PRIVATE_ROOMS = (
     "diffusion/clipping.py",
     "diffusion/enforce.py",
     "diffusion/engines/",
+    "diffusion/integer_grid.py",
     "diffusion/loss.py",
     "diffusion/mixture.py",
     "diffusion/pacing.py",
@@ -40,6 +41,9 @@ PRIVATE_ROOMS = (
 )
 # What their messages may print: parts of a plan, names of layers, our own words.
 PRINTABLE = {
+    "MAX_PARAMETERS",
+    "self.noise_multiplier",
+    "size",
     "', '.join(ENGINES)",
     "_listed(names)",
     "budget.target_epsilon",

@@ -12,6 +12,7 @@ DOCUMENTS = (
     "SECURITY.md",
     "docs/attack-model.md",
     "docs/guarantee.md",
+    "docs/faults.md",
 )
 
 

@@ -173,3 +173,28 @@ def test_what_cannot_be_is_refused_in_two_lines(folder, refused, arguments, code
     before = (folder / "trust.json").read_bytes()
     assert refused(*arguments)[0] == code
     assert (folder / "trust.json").read_bytes() == before
+
+
+def test_a_run_is_held_to_its_policy_and_its_anchor_when_it_is_verified(
+    folder, cli, refused
+):
+    """From training under a policy to an officer who kept an anchor."""
+    assert cli("approve", "plan.json", "--key", "officer.key")[0] == 0
+    train = ("train", "plan.json", "--policy", "policy.toml", "--out", "new")
+    assert cli(*train)[0] == 0
+    assert cli("report", "new", "--key", "trainer.key")[0] == 0
+    noted = ("ledger", "anchor", "new", "--out", "anchor.txt")
+    assert cli(*noted)[0] == 0
+    asked = ("verify", "new/report.json", "--anchor", "anchor.txt", "--policy")
+    code, out, _ = cli(*asked, "policy.toml", "--json")
+    steps = {s["number"]: s for s in json.loads(out)["steps"]}
+    assert code == 0
+    assert steps["V13"]["outcome"] == steps["V14"]["outcome"] == "passed"
+    assert "began under this policy" in steps["V14"]["text"]
+    (folder / "strict.toml").write_text(POLICY.replace("4.0", "0.5"))
+    assert cli(*asked, "strict.toml")[0] == 4
+    line = (folder / "anchor.txt").read_text().split()
+    line[3] = "0" * 64
+    (folder / "anchor.txt").write_text(" ".join(line))
+    assert cli(*asked, "policy.toml")[0] == 4
+    assert refused("verify", "new/report.json", "--policy", "nothing.toml")[0] == 1

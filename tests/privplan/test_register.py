@@ -87,13 +87,13 @@ def test_halves_of_a_budget_are_the_budget(path):
     data_set = DataSet(name="x", grants=[(grant, "")])
     head = ledger.LedgerHead(sequence=1, hash="0" * 64)
     for name, epsilon, delta in (("a", 0.1, 1e-7), ("b", 0.2, 2e-7)):
-        assert data_set.fits(epsilon, delta)
+        assert data_set.admits(epsilon, delta)
         entry = Reserve.model_construct(reservation=name, epsilon=epsilon, delta=delta)
         data_set.take(Reservation(entry=entry, head=head))
     assert data_set.left == (0.0, 0.0)
-    assert not data_set.fits(5e-324, 0.0)
-    assert not data_set.fits(math.nan, 0.0)
-    assert not data_set.fits(0.0, math.inf)
+    assert not data_set.admits(5e-324, 0.0)
+    assert not data_set.admits(math.nan, 0.0)
+    assert not data_set.admits(0.0, math.inf)
 
 
 @given(st.lists(st.floats(1e-9, 1e3), max_size=6), st.floats(1e-9, 1e3))
@@ -102,7 +102,7 @@ def test_what_is_taken_and_left_never_adds_up_to_more_than_was_granted(costs, gr
     data_set = DataSet(name="x", grants=[(_numbers(granted), "")])
     head = ledger.LedgerHead(sequence=1, hash="0" * 64)
     for number, cost in enumerate(costs):
-        if data_set.fits(cost, 0.0):
+        if data_set.admits(cost, 0.0):
             entry = Reserve.model_construct(
                 reservation=str(number), epsilon=cost, delta=0.0
             )
@@ -118,7 +118,7 @@ def test_what_is_taken_and_left_never_adds_up_to_more_than_was_granted(costs, gr
 def _numbers(epsilon):
     from privplan.grants import Grant
 
-    return Grant.model_construct(epsilon=epsilon, delta=0.5)
+    return Grant.model_construct(composition="basic", epsilon=epsilon, delta=0.5)
 
 
 def test_data_the_register_does_not_know_are_refused_and_not_free(path, made):
@@ -195,18 +195,18 @@ def test_a_lowered_grant_stops_the_next_run_and_gives_nothing_to_the_last(path, 
     assert register.left(path, "digits")[0] == 0
 
 
-def test_a_composition_the_register_cannot_keep_is_refused_and_says_so(path):
-    with Register.open(path) as book, pytest.raises(PolicyError, match="rdp-filter"):
-        book.grant(
-            make.request(composition="rdp-filter", amend=True),
-            make.signer(path.parent),
-        )
+def test_how_runs_add_up_cannot_change_once_they_do(path, made):
+    """Else the better of two proofs is chosen after the results were seen."""
+    key = make.signer(path.parent)
+    with Register.open(path) as book:
+        book.reserve(made, make.DATA)
+        with pytest.raises(PolicyError, match="composition"):
+            book.grant(make.request(composition="rdp-filter", amend=True), key)
 
 
 def test_what_a_planner_is_told_is_what_a_reservation_would_say(path, made):
-    budget = made.budget.as_budget()
-    register.check_room(path, "digits", budget)
-    bigger = PrivacyBudget(target_epsilon=4.001, target_delta=1e-3)
+    register.check_room(path, "digits", made)
+    bigger = make.plan(epsilon=4.001)
     with pytest.raises(BudgetExceededError, match=r"of 4, and this asks for 4\.001"):
         register.check_room(path, "digits", bigger)
     with pytest.raises(PolicyError, match="knows no data set 'people'"):
