@@ -41,7 +41,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 error, 2 usage, 3 the budget would be exceeded, "
     "4 verification failed, 5 refused by policy.",
 )
-app.command()(plan_command.plan)
+app.add_typer(plan_command.app, name="plan")
 app.add_typer(trust_commands.keys_app, name="keys")
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
