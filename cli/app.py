@@ -22,6 +22,7 @@ from cli import (
     trust_commands,
     verification,
 )
+from cli.live import Wanted
 from cli.options import (
     AsJson,
     Data,
@@ -87,6 +88,13 @@ def train(
     ] = False,
     policy: PolicyFile = None,
     trust: TrustFile = None,
+    previews: Annotated[
+        bool, typer.Option("--previews", help="Show images as they come; costs time.")
+    ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines of progress; default in the run folder."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Carry out a plan exactly, or go on with one.
@@ -125,6 +133,7 @@ def train(
         options=options,
         image_size=image_size,
         public=public,
+        wanted=Wanted(previews=previews, log=log),
     )
     options_again = {"--data": data, "--public": public, "--register": register}
     named = "".join(f" {k} {v}" for k, v in options_again.items() if v is not None)

@@ -7,6 +7,9 @@ stop; the run then finishes its step, saves and returns.
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
@@ -30,6 +33,21 @@ class Watcher(Protocol):
 
     def should_stop(self) -> bool:
         """Whether to finish the step, save and stop."""
+
+
+@runtime_checkable
+class Gallery(Protocol):
+    """Someone who is shown images drawn from averaged weights: post-processing."""
+
+    def hang(
+        self,
+        images: UInt8[Tensor, "rows channels height width"],
+        *,
+        phase: str,
+        done: int,
+        seconds: float,
+    ) -> None:
+        """Images were drawn after `done` steps of a phase, in so many seconds."""
 
 
 class Silent:
@@ -60,6 +78,7 @@ class RunOptions:
         checkpoint_seconds: Seconds between two checkpoints.
         allow_code_change: Resume although the sources changed.
         unsafe_seed: For tests; makes the noise worthless, and the report says so.
+        gallery: Who is shown previews; None draws none.
         charge: The register that pays for the run; None if none keeps its data set.
     """
 
@@ -69,6 +88,7 @@ class RunOptions:
     checkpoint_seconds: float = 15.0
     allow_code_change: bool = False
     unsafe_seed: int | None = None
+    gallery: Gallery | None = None
     charge: Charge | None = None
 
     def __post_init__(self) -> None:
