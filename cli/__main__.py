@@ -12,11 +12,13 @@ An error that is not one of ours is our bug and keeps its traceback.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 import typer
 
+from cli import configuration
 from cli.app import app
 from cli.options import in_options
 from privplan.errors import ExitCode, ParameterError, PrivplanError
@@ -34,13 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
     refuse = _refuse_as_json if _JSON in given else _refuse
+    values: configuration.Values = {}
     try:
+        if given[:1] and given[0] in configuration.COMMANDS:
+            known = configuration.settings(command)
+            values = configuration.read(known, os.environ)
         code = command.main(
-            _with_default_stages(given), prog_name="privplan", standalone_mode=False
+            _with_default_stages(given),
+            prog_name="privplan",
+            standalone_mode=False,
+            default_map=configuration.default_map(values),
         )
     except ParameterError as error:
         message, hint = in_options(error.message), in_options(error.hint)
-        return refuse(message, hint, error.exit_code)
+        return refuse(message, hint + _where_else(values), error.exit_code)
     except PrivplanError as error:
         return refuse(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -55,8 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = getattr(error, "ctx", None)
         path = about.command_path if about else "privplan"
         message = " ".join(str(said()).split()).rstrip(".")
-        return refuse(message, f"see {path} --help", ExitCode.USAGE)
+        hint = f"see {path} --help"
+        return refuse(message, hint + _where_else(values), ExitCode.USAGE)
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _where_else(values: configuration.Values) -> str:
+    """Say where a value may have come from that is not on the command line."""
+    sources = sorted({found.source for found in values.values()})
+    return f"; values also came from {', '.join(sources)}" if sources else ""
 
 
 def _with_default_stages(arguments: list[str]) -> list[str]:

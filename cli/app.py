@@ -12,6 +12,7 @@ from cli import (
     actions,
     approval_commands,
     budget_commands,
+    config_commands,
     demonstration,
     folders,
     oversight,
@@ -48,6 +49,8 @@ app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
 app.add_typer(budget_commands.budget_app, name="budget")
 app.add_typer(approval_commands.trust_app, name="trust")
+app.add_typer(config_commands.app, name="config")
+app.command()(config_commands.init)
 app.command()(approval_commands.approve)
 app.command()(approval_commands.countersign)
 

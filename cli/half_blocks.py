@@ -20,7 +20,7 @@ Pixels = NDArray[np.uint8]
 
 
 def sheet(images: Pixels, *, width: int, colour: bool) -> Text:
-    """Return as many images as fit into two rows, as text.
+    r"""Return as many images as fit into two rows, as text.
 
     Args:
         images: Shape (n, channels, height, width), 0..255.
@@ -30,7 +30,7 @@ def sheet(images: Pixels, *, width: int, colour: bool) -> Text:
     Example:
         >>> white = np.full((1, 1, 2, 2), 255, dtype=np.uint8)
         >>> sheet(white, width=20, colour=False).plain
-        '██ '
+        '██ \n   '
     """
     small = [_shrunk(image) for image in images]
     side = small[0].shape[1] + 1
@@ -54,8 +54,8 @@ def _shrunk(image: Pixels) -> Pixels:
 
 
 def _framed(image: Pixels) -> Pixels:
-    """Add a dark column at the right, and a row where the height is odd."""
-    below = image.shape[0] % 2
+    """Add a dark column at the right, and one or two dark rows, to an even height."""
+    below = 2 - image.shape[0] % 2
     return np.pad(image, ((0, below), (0, 1), (0, 0)))
 
 
