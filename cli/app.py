@@ -14,6 +14,7 @@ from cli import (
     budget_commands,
     config_commands,
     demonstration,
+    doctor_command,
     folders,
     oversight,
     plan_command,
@@ -51,6 +52,7 @@ app.add_typer(budget_commands.budget_app, name="budget")
 app.add_typer(approval_commands.trust_app, name="trust")
 app.add_typer(config_commands.app, name="config")
 app.command()(config_commands.init)
+app.command()(doctor_command.doctor)
 app.command()(approval_commands.approve)
 app.command()(approval_commands.countersign)
 
