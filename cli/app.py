@@ -15,6 +15,7 @@ from cli import (
     config_commands,
     demonstration,
     doctor_command,
+    explain_command,
     folders,
     oversight,
     plan_command,
@@ -53,6 +54,7 @@ app.add_typer(approval_commands.trust_app, name="trust")
 app.add_typer(config_commands.app, name="config")
 app.command()(config_commands.init)
 app.command()(doctor_command.doctor)
+app.command()(explain_command.explain)
 app.command()(approval_commands.approve)
 app.command()(approval_commands.countersign)
 
