@@ -9,7 +9,6 @@ from cli.health import State
 from privplan import keys
 from privplan.keys import Role
 
-
 PHRASE = "long enough"
 
 
