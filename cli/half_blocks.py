@@ -50,7 +50,8 @@ def _shrunk(image: Pixels) -> Pixels:
     step = -(-max(rgb.shape[:2]) // _MOST_SIDE)
     height, width = (side // step * step for side in rgb.shape[:2])
     cells = rgb[:height, :width].reshape(height // step, step, width // step, step, 3)
-    return cells.mean(axis=(1, 3)).astype(np.uint8)
+    small: Pixels = cells.mean(axis=(1, 3)).astype(np.uint8)
+    return small
 
 
 def _framed(image: Pixels) -> Pixels:

@@ -158,6 +158,5 @@ def completed(words, tmp_path):
 
 
 def test_a_shell_can_complete_commands_and_options(tmp_path):
-    assert "doctor" in completed("privplan do", tmp_path)
     assert "--what-if" in completed("privplan plan --wh", tmp_path)
     assert "compare" in completed("privplan plan com", tmp_path)
