@@ -73,6 +73,7 @@ def test_the_run_folder_holds_everything_the_job_promises(job):
         "evaluation.json",
         "report.json",
         "trainer.pub",
+        "progress.jsonl",
     }
 
 
