@@ -3,6 +3,7 @@
     error stage 'context' is named twice
       To fix: name each stage once
 
+With `--json` the two lines are one object: {"error": {"code", "message", "hint"}}.
 Results go to standard output, talk to standard error. Exit codes: 0 ok, 1 error,
 2 usage, 3 the budget would be exceeded, 4 verification failed, 5 refused by policy.
 An error that is not one of ours is our bug and keeps its traceback.
@@ -10,16 +11,20 @@ An error that is not one of ours is our bug and keeps its traceback.
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Sequence
 
 import typer
 
+from cli import configuration
 from cli.app import app
 from cli.options import in_options
 from privplan.errors import ExitCode, ParameterError, PrivplanError
 
 _OPTIONAL_VALUE = "--stages"
+_JSON = "--json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,17 +35,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
+    refuse = _refuse_as_json if _JSON in given else _refuse
+    values: configuration.Values = {}
     try:
+        if given[:1] and given[0] in configuration.COMMANDS:
+            known = configuration.settings(command)
+            values = configuration.read(known, os.environ)
         code = command.main(
-            _with_default_stages(given), prog_name="privplan", standalone_mode=False
+            _with_default_stages(given),
+            prog_name="privplan",
+            standalone_mode=False,
+            default_map=configuration.default_map(values),
         )
     except ParameterError as error:
         message, hint = in_options(error.message), in_options(error.hint)
-        return _refuse(message, hint, error.exit_code)
+        return refuse(message, hint + _where_else(values), error.exit_code)
     except PrivplanError as error:
-        return _refuse(error.message, error.hint, error.exit_code)
+        return refuse(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _refuse("stopped", "run the command again", ExitCode.ERROR)
+        return refuse("stopped", "run the command again", ExitCode.ERROR)
     except Exception as error:
         said = getattr(error, "format_message", None)  # the parser's own errors
         if said is None:
@@ -51,8 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = getattr(error, "ctx", None)
         path = about.command_path if about else "privplan"
         message = " ".join(str(said()).split()).rstrip(".")
-        return _refuse(message, f"see {path} --help", ExitCode.USAGE)
+        hint = f"see {path} --help"
+        return refuse(message, hint + _where_else(values), ExitCode.USAGE)
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _where_else(values: configuration.Values) -> str:
+    """Say where a value may have come from that is not on the command line."""
+    sources = sorted({found.source for found in values.values()})
+    return f"; values also came from {', '.join(sources)}" if sources else ""
 
 
 def _with_default_stages(arguments: list[str]) -> list[str]:
@@ -70,6 +90,12 @@ def _with_default_stages(arguments: list[str]) -> list[str]:
 
 def _refuse(message: str, hint: str, code: ExitCode) -> int:
     sys.stderr.write(f"error {message}\n  To fix: {hint}\n")
+    return code
+
+
+def _refuse_as_json(message: str, hint: str, code: ExitCode) -> int:
+    said = {"code": int(code), "message": message, "hint": hint}
+    sys.stderr.write(json.dumps({"error": said}) + "\n")
     return code
 
 

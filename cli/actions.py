@@ -7,13 +7,13 @@ load torch.
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli import pages
-from cli.live import Interrupt, LiveView
+from cli.live import Interrupt, LiveView, Wanted
 from cli.plan_inputs import check_public
 from privplan import canonical, files, keys, ledger, report, signing
 from privplan.code_identity import source_digest
@@ -53,6 +53,7 @@ def run_training(
     options: RunOptions,
     image_size: int | None = None,
     public: str | None = None,
+    wanted: Wanted | None = None,
 ) -> bool:
     """Carry out a plan; return whether it finished.
 
@@ -67,8 +68,10 @@ def run_training(
 
     images = load_private(data, image_size=image_size, classes=plan.data.classes)
     interrupt = Interrupt()
-    with LiveView(plan, interrupt).shown() as view:
-        return train(
+    with LiveView(plan, interrupt, folder, wanted=wanted).shown() as view:
+        if wanted is not None and wanted.previews:
+            options = replace(options, gallery=view)
+        finished = train(
             plan,
             images,
             folder,
@@ -77,6 +80,8 @@ def run_training(
             options=options,
             watcher=view,
         ).finished
+        view.finish(finished=finished)
+    return finished
 
 
 def data_of(plan: Plan, given: str | None) -> str:

@@ -12,7 +12,10 @@ from cli import (
     actions,
     approval_commands,
     budget_commands,
+    config_commands,
     demonstration,
+    doctor_command,
+    explain_command,
     folders,
     oversight,
     plan_command,
@@ -22,6 +25,7 @@ from cli import (
     trust_commands,
     verification,
 )
+from cli.live import Wanted
 from cli.options import (
     AsJson,
     Data,
@@ -41,12 +45,16 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 error, 2 usage, 3 the budget would be exceeded, "
     "4 verification failed, 5 refused by policy.",
 )
-app.command()(plan_command.plan)
+app.add_typer(plan_command.app, name="plan")
 app.add_typer(trust_commands.keys_app, name="keys")
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
 app.add_typer(budget_commands.budget_app, name="budget")
 app.add_typer(approval_commands.trust_app, name="trust")
+app.add_typer(config_commands.app, name="config")
+app.command()(config_commands.init)
+app.command()(doctor_command.doctor)
+app.command()(explain_command.explain)
 app.command()(approval_commands.approve)
 app.command()(approval_commands.countersign)
 
@@ -87,6 +95,13 @@ def train(
     ] = False,
     policy: PolicyFile = None,
     trust: TrustFile = None,
+    previews: Annotated[
+        bool, typer.Option("--previews", help="Show images as they come; costs time.")
+    ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines of progress; default in the run folder."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Carry out a plan exactly, or go on with one.
@@ -126,6 +141,7 @@ def train(
         options=options,
         image_size=image_size,
         public=public,
+        wanted=Wanted(previews=previews, log=log),
     )
     options_again = {"--data": data, "--public": public, "--register": register}
     named = "".join(f" {k} {v}" for k, v in options_again.items() if v is not None)

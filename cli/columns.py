@@ -2,7 +2,8 @@
 
 On a narrow screen a table library squeezes columns until numbers lose digits, and a
 cropped epsilon is a wrong epsilon. So each column has a rank, and those of the highest
-rank leave, whole, until the rest fits. What left is said below the table.
+rank leave, whole, until the rest fits. What left is said below the table. Where even
+those that stay do not fit, each row becomes a block, one line for each column.
 """
 
 from __future__ import annotations
@@ -52,12 +53,26 @@ def print_fitted(
         if most == 0:
             break
         kept.remove(next(i for i in reversed(kept) if columns[i].rank == most))
+    if _width(columns, rows, kept) > out.width:
+        _print_blocks(out, columns, rows)
+        return
     out.print(
         _table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
     )
     left = [c.title for i, c in enumerate(columns) if i not in kept]
     if left:
         out.print(f"(no room here for: {', '.join(left)}; --json has everything)")
+
+
+def _print_blocks(
+    out: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]
+) -> None:
+    """Print each row as lines; a long text is broken by the terminal, never cut."""
+    widest = max(len(column.title) for column in columns)
+    for row in rows:
+        for column, text in zip(columns, row, strict=True):
+            out.print(Text(f"{column.title:<{widest}}  {text}"), soft_wrap=True)
+        out.print()
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:

@@ -27,3 +27,19 @@ def seconds_of(text: str) -> float:
             hint="write it like 90s, 10m or 2h",
         )
     return found
+
+
+def in_words(seconds: float) -> str:
+    """Say how long something takes, to the digits a guess deserves.
+
+    Example:
+        >>> in_words(0.42), in_words(42.0), in_words(600.0), in_words(36_000.0)
+        ('0.42 s', '42 s', '10 min', '10 h')
+    """
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.3g} h"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from cli.columns import Column, print_fitted
+from cli.durations import in_words
 from privplan.advice import advice
 from privplan.alternatives import Alternative, alternatives, over_epsilon
 from privplan.choice import Choice
@@ -18,7 +19,7 @@ def outlook(out: Console, choice: Choice) -> None:
         choice: What the plan chose.
     """
     chosen = choice.chosen
-    took = "" if chosen.seconds is None else f", about {_duration(chosen.seconds)} here"
+    took = "" if chosen.seconds is None else f", about {in_words(chosen.seconds)} here"
     trained = choice.request.trained_parameters
     out.print(
         f"privacy efficiency {_percent(chosen.efficiency)}   feasibility F = "
@@ -60,11 +61,3 @@ def _three_digits(value: float) -> str:
 
 def _percent(part: float) -> str:
     return f"{100 * part:.0f} %" if part >= 0.01 else f"{100 * part:.1g} %"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

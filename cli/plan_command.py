@@ -1,20 +1,24 @@
-"""`privplan plan`: what a budget buys, before anything is spent."""
+"""`privplan plan`: what a budget buys, before anything is spent.
+
+Alone it plans and writes; with `--what-if` it plans and writes nothing. `plan show` and
+`plan compare` read plans that are there.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from cli import oversight, plan_inputs, render
+from cli import compare_view, oversight, plan_inputs, plan_saving, render
 from cli.options import (
     AsJson,
     Classes,
     Data,
     Delta,
-    Eps,
     ImageSize,
     PublicData,
 )
@@ -27,10 +31,21 @@ from privplan.plan_phases import query_phases
 from privplan.planner import PlanRequest, TrainingWishes, Wishes, make_plan
 from privplan.presets import Parameterisation, Pretraining
 from privplan.stages import Sharing
+from privplan.what_if import changed
+
+app = typer.Typer(rich_markup_mode=None)
+
+Timed = Annotated[
+    bool, typer.Option("--time", help="Time each phase here, on random pixels.")
+]
 
 
+@app.callback(invoke_without_command=True)
 def plan(
-    eps: Eps,
+    context: typer.Context,
+    eps: Annotated[
+        float | None, typer.Option("--eps", help="Target epsilon, above 0.")
+    ] = None,
     *,
     delta: Delta = None,
     spent: Annotated[
@@ -120,13 +135,26 @@ def plan(
     verify: Annotated[
         bool, typer.Option("--verify", help="Ask the other accountants now.")
     ] = False,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Show this beside, as steps=50,eps=2; repeated; writes no plan."
+        ),
+    ] = None,
+    time: Timed = False,
     out: Annotated[Path, typer.Option(help="Where the plan goes.")] = Path("plan.json"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace whatever is there.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Plan what a budget buys; touches no private record.
 
-    Exit code: 0 planned, 2 a number or stage is not allowed, 3 no plan fits the budget.
+    Exit code: 0 planned, 2 a number or stage is not allowed, 3 no plan fits the budget,
+    5 the plan that is there was approved or run.
     """
+    if plan_saving.is_for_a_subcommand(context):
+        return
     wishes = Wishes(
         steps=steps,
         sample_rate=sample_rate,
@@ -136,50 +164,100 @@ def plan(
         synthetic_weight=synthetic_weight,
         queries=query_phases(query or []),
         clipping=clipping,
-        public=plan_inputs.declared_public(public),
-    )
-    training = TrainingWishes(
-        sharing=share,
-        pretraining=pretrain,
-        parameterisation=parameterisation,
-        mixture=plan_inputs.mixture_of(mixture),
-        flip=flip,
-        shift=shift,
-        optimiser=optimiser,
+        public=plan_inputs.declared_public(public, beside=data),
     )
     request = PlanRequest(
-        target_epsilon=eps,
+        target_epsilon=plan_inputs.required(eps),
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
         data=plan_inputs.declared_data(data, records, image_size, classes),
         stages=stages,
-        training=training,
+        training=TrainingWishes(
+            sharing=share,
+            pretraining=pretrain,
+            parameterisation=parameterisation,
+            mixture=plan_inputs.mixture_of(mixture),
+            flip=flip,
+            shift=shift,
+            optimiser=optimiser,
+        ),
         wishes=wishes,
         second_opinions=verify,
     )
-    plan_inputs.check_public(data, public)
-    given = plan_inputs.compute_of(request, compute, draws)
-    made = make_plan(replace(request, compute=given))
+    request = replace(request, compute=plan_inputs.compute_of(request, compute, draws))
+    if what_if:
+        _beside(request, what_if, time=time, as_json=as_json)
+        return
+    made = make_plan(request)
     room = plan_inputs.room_for(made, register, data_set, oversight.trust(trust))
-    plans.write(made, out)
-    _show(made, given, room, out, as_json=as_json)
+    kept = plan_saving.save(made, out, room, force=force)
+    _show(made, request.compute, time=time, as_json=as_json, about=kept.about)
+    kept.tell(as_json=as_json)
+
+
+@app.command()
+def show(
+    path: Annotated[
+        Path, typer.Argument(metavar="PLAN", help="The plan; default ./plan.json.")
+    ] = Path("plan.json"),
+    time: Timed = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a plan that is there, as it was shown when it was made.
+
+    Exit code: 0 shown, 1 there is no plan, 4 it was changed.
+    """
+    made = plans.read(plan_saving.plan_file(path))
+    _show(made, None, time=time, as_json=as_json, about={"path": str(path)})
+
+
+@app.command()
+def compare(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PLAN PLAN...", help="Plans or run folders.")
+    ],
+    time: Timed = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show plans side by side, and mark what differs.
+
+    Exit code: 0 shown, 1 a plan is missing, 4 one was changed.
+    """
+    read = [plans.read(plan_saving.plan_file(path)) for path in paths]
+    titles = [str(path) for path in paths]
+    compare_view.plans(titles, read, time=time, as_json=as_json)
+
+
+def _beside(
+    request: PlanRequest, texts: list[str], *, time: bool, as_json: bool
+) -> None:
+    """Show alternatives beside the plan; each is calibrated like a plan."""
+    asked = [request, *(changed(request, text) for text in texts)]
+    made = [make_plan(one) for one in asked]
+    compare_view.plans(["as asked", *texts], made, time=time, as_json=as_json)
+    if not as_json:
+        render.talk("Nothing was written. Leave --what-if away to save the first.")
 
 
 def _show(
     made: plans.Plan,
     given: Compute | None,
-    room: plan_inputs.Room | None,
-    out: Path,
     *,
+    time: bool,
     as_json: bool,
+    about: Mapping[str, object],
 ) -> None:
     each = None if given is None else given.seconds_per_draw
     choice = choice_of(made, seconds_per_draw=each)
+    seconds: dict[str, float] = {}
+    if time:
+        from diffusion.plan_speed import phase_seconds  # noqa: PLC0415 - imports torch
+
+        seconds = phase_seconds(made)
+    elif choice is not None and choice.chosen.seconds is not None:
+        seconds = {made.private_phases[0].name: choice.chosen.seconds}
     if as_json:
-        about = {"path": str(out), "register": room and asdict(room)}
-        render.print_json(summary_json.as_json(made, choice) | about)
-        return
-    render.plan(made, choice)
-    if room is not None:
-        render.talk(room.sentence)
-    render.talk(f"No record was touched. Saved {out}. Next: privplan train {out}")
+        found = summary_json.as_json(made, choice) | {"seconds": seconds}
+        render.print_json(found | dict(about))
+    else:
+        render.plan(made, choice, seconds)

@@ -26,6 +26,20 @@ from privplan.planner import (
 from privplan.trust import Trust
 
 
+def required(eps: float | None) -> float:
+    """Return the target epsilon, which has no default.
+
+    Raises:
+        ParameterError: Nobody gave one.
+    """
+    if eps is None:
+        raise ParameterError(
+            "--eps is missing, and without a budget there is no plan",
+            hint="give it, as in --eps 1, or write it into privplan.toml",
+        )
+    return eps
+
+
 def declared_data(
     data: str | None, records: int | None, image_size: int | None, classes: int | None
 ) -> DeclaredData:
@@ -217,12 +231,18 @@ def same_source(one: str, other: str) -> bool:
     return one == other or Path(one).resolve() == Path(other).resolve()
 
 
-def declared_public(public: str | None) -> PublicData | None:
+def declared_public(public: str | None, *, beside: str | None) -> PublicData | None:
     """Turn `--public` into what a plan says of public images; reads them whole.
+
+    Args:
+        public: The option.
+        beside: `--data`.
 
     Raises:
         DataError: They cannot be read.
+        PolicyError: They are the private images.
     """
+    check_public(beside, public)
     if public is None:
         return None
     from diffusion.data import load_public, public_digest  # noqa: PLC0415

@@ -6,10 +6,12 @@ Epsilon is rounded up and what remains is rounded down, everywhere.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from rich.console import Console
 
 from cli.columns import Column, print_fitted
+from cli.durations import in_words
 from cli.paper import console, table
 from cli.plan_advice import outlook
 from privplan import events, plan_size, plan_words
@@ -22,12 +24,15 @@ from privplan.summary import PhaseCost, phase_costs, stage_costs
 _BAR = 30
 
 
-def plan(shown: Plan, choice: Choice | None) -> None:
+def plan(
+    shown: Plan, choice: Choice | None, seconds: Mapping[str, float] | None = None
+) -> None:
     """Print a plan.
 
     Args:
         shown: The plan.
         choice: What it chose, for alternatives and advice; None without private steps.
+        seconds: What phases would take here, by name, where it was measured.
     """
     out = console()
     _head(out, shown)
@@ -36,7 +41,7 @@ def plan(shown: Plan, choice: Choice | None) -> None:
         shown,
         trained_parameters=plan_size.trained_parameters(shown.data, shown.training),
     )
-    _phases(out, costs)
+    _phases(out, costs, seconds or {})
     _total(out, shown, costs)
     _private_step(out, shown)
     if choice is not None:
@@ -82,7 +87,9 @@ def _stages(out: Console, shown: Plan) -> None:
     print_fitted(out, columns, rows)
 
 
-def _phases(out: Console, costs: tuple[PhaseCost, ...]) -> None:
+def _phases(
+    out: Console, costs: tuple[PhaseCost, ...], seconds: Mapping[str, float]
+) -> None:
     columns = [
         Column(title="phase"),
         Column(title="does", rank=4, folds=True),
@@ -94,7 +101,15 @@ def _phases(out: Console, costs: tuple[PhaseCost, ...]) -> None:
         Column(title="back*", side="right"),
         Column(title="noise/signal", side="right", rank=3),
     ]
-    print_fitted(out, columns, [_phase_row(cost) for cost in costs])
+    rows = [_phase_row(cost) for cost in costs]
+    if seconds:
+        columns.append(Column(title="time", side="right"))
+        times = [seconds.get(cost.name) for cost in costs]
+        rows = [
+            [*row, "-" if took is None else in_words(took)]
+            for row, took in zip(rows, times, strict=True)
+        ]
+    print_fitted(out, columns, rows)
     out.print("* epsilon given back if only this phase were dropped")
 
 

@@ -19,6 +19,7 @@ from diffusion.learned import Learned
 from diffusion.mixture import synthetic_gradient
 from diffusion.parts import trained_at, whole
 from diffusion.pools import Pool, PublicPool, SyntheticPool
+from diffusion.previews import Previews
 from diffusion.queries import noisy_answer, prior_of
 from diffusion.randomness import RandomSource
 from diffusion.trainer import Learner, private_step, public_step
@@ -54,6 +55,7 @@ class Run:
     options: RunOptions
     watcher: Watcher
     random: RandomSource
+    previews: Previews
     saved_at: float = field(default_factory=time.monotonic)
 
 
@@ -256,6 +258,7 @@ def _go_on(run: Run, phase: PlanPhase) -> bool:
     Steps that count already are carried out before the run stops: nothing is wasted,
     and nothing has to be given back.
     """
+    run.previews.look(run.learned, phase)
     stop = run.watcher.should_stop() and run.guard.held(phase) == 0
     if stop or time.monotonic() - run.saved_at > run.options.checkpoint_seconds:
         save(run, phase.name)

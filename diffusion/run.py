@@ -22,6 +22,7 @@ from diffusion import checkpoint, enforce, queries
 from diffusion.data import PrivateImages, PublicImages, require_private
 from diffusion.parts import TRAINS, new_learned, start_phase
 from diffusion.phases import Run, carry_out, save
+from diffusion.previews import Previews
 from diffusion.processor import tuned_for
 from diffusion.randomness import RandomSource
 from diffusion.watching import RunOptions, Silent, Watcher
@@ -108,6 +109,7 @@ def train(
             options=options,
             watcher=watcher,
             random=RandomSource(unsafe_seed=options.unsafe_seed),
+            previews=Previews(plan, options),
         )
         if options.unsafe_seed is not None:
             guard.confess_seed()

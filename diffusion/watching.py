@@ -7,6 +7,9 @@ stop; the run then finishes its step, saves and returns.
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
@@ -31,6 +34,21 @@ class Watcher(Protocol):
 
     def should_stop(self) -> bool:
         """Whether to finish the step, save and stop."""
+
+
+@runtime_checkable
+class Gallery(Protocol):
+    """Someone who is shown images drawn from averaged weights: post-processing."""
+
+    def hang(
+        self,
+        images: UInt8[Tensor, "rows channels height width"],
+        *,
+        phase: str,
+        done: int,
+        seconds: float,
+    ) -> None:
+        """Images were drawn after `done` steps of a phase, in so many seconds."""
 
 
 class Silent:
@@ -61,6 +79,7 @@ class RunOptions:
         checkpoint_seconds: Seconds between two checkpoints.
         allow_code_change: Resume although the sources changed.
         unsafe_seed: For tests; makes the noise worthless, and the report says so.
+        gallery: Who is shown previews; None draws none.
         charge: The register that pays for the run; None if none keeps its data set.
         rules: The policy and approval it was held to; noted before a record is read.
     """
@@ -71,6 +90,7 @@ class RunOptions:
     checkpoint_seconds: float = 15.0
     allow_code_change: bool = False
     unsafe_seed: int | None = None
+    gallery: Gallery | None = None
     charge: Charge | None = None
     rules: RunRules = field(default_factory=RunRules)
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from privplan import canonical, events, files, plan_checks
 from privplan.errors import DocumentError, IntegrityError
@@ -47,6 +47,10 @@ from privplan.plan_parts import (
     SyntheticPhase,
 )
 from privplan.stages import Source, join_intervals
+
+if TYPE_CHECKING:
+    from privplan.plan_plot import Figure
+    from privplan.plan_table import PlanTable
 
 __all__ = [
     "FORMAT",
@@ -130,6 +134,21 @@ class Plan(Document):
             for stage in self.stages
             if stage.source is source
         )
+
+    def table(self) -> PlanTable:
+        """Return the plan as a table: text when printed, HTML in a notebook."""
+        from privplan import plan_table  # noqa: PLC0415 - a view; stands above
+
+        return plan_table.table(self)
+
+    def plot(self) -> Figure:
+        """Return the plan as a picture: cost by phase, epsilon by step, profile."""
+        from privplan import plan_plot  # noqa: PLC0415 - a view; stands above
+
+        return plan_plot.figure(self)
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
     def computed_digest(self) -> str:
         """Return the SHA-256 of everything but the digest itself."""

@@ -74,7 +74,7 @@ PRINTABLE = {
 # What may go to a watcher, a ledger or a checkpoint: names, and no attribute of these.
 SINKS = {
     "advance", "begin", "spend", "settle", "pace", "release", "record_release",
-    "record_unsafe", "Place", "save_model",
+    "record_unsafe", "Place", "save_model", "look",
 }  # fmt: skip
 SENDABLE = {
     "phase", "run", "learner", "counted", "kept", "done", "name", "count", "size",
@@ -226,6 +226,10 @@ MUTANTS = [
      "            run.guard.settle(phase, batch_size)\n"),
     ("sent", "run", "        return RunResult(finished=_go(run), folder=folder)\n",
      "        run.guard.release('loss', clipped_share)\n"),
+    ("sent", "phases", "            done += 1\n",
+     "            run.previews.look(run.images, phase)\n"),
+    ("sent", "phases", "            done += 1\n",
+     "            run.previews.look(run.learned.learner.optimiser, phase)\n"),
     ("sent", "trainer", "    spend()\n",
      "    save_model(folder, learner, {'norm': norm})\n"),
     ("quoted", "phases", "        kind = type(error).__name__\n",
@@ -268,6 +272,13 @@ def test_whoever_looks_on_is_told_the_plan_phases_and_counts_only():
         "advance": {"phase", "done"},
         "should_stop": set(),
     }
+
+
+def test_whoever_is_shown_previews_is_told_a_phase_and_a_count_only():
+    from diffusion.watching import Gallery
+
+    given = set(inspect.signature(Gallery.hang).parameters) - {"self"}
+    assert given == {"images", "phase", "done", "seconds"}
 
 
 def test_an_entry_of_the_ledger_about_steps_has_no_room_for_more():

@@ -74,6 +74,7 @@ def test_the_run_folder_holds_everything_the_job_promises(job):
         "report.html",
         "report.json",
         "trainer.pub",
+        "progress.jsonl",
     }
 
 

@@ -115,7 +115,8 @@ def test_no_command_shows_the_help(cli):
     "command",
     ["", "plan", "train", "sample", "evaluate", "report", "verify", "epsilon",
      "calibrate", "demo", "keys new", "ledger show", "ledger verify",
-     "ledger export", "ledger anchor", "report write", "report explain"],
+     "ledger export", "ledger anchor", "report write", "report explain",
+     "plan show", "plan compare", "init", "config show", "doctor", "explain"],
 )  # fmt: skip
 def test_every_command_has_help_that_names_its_exit_codes(command, cli):
     code, out, _ = cli(*command.split(), "--help")
