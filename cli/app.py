@@ -11,6 +11,8 @@ from cli import (
     accounting_commands,
     actions,
     approval_commands,
+    audit_command,
+    audit_view,
     budget_commands,
     demonstration,
     folders,
@@ -49,6 +51,8 @@ app.add_typer(budget_commands.budget_app, name="budget")
 app.add_typer(approval_commands.trust_app, name="trust")
 app.command()(approval_commands.approve)
 app.command()(approval_commands.countersign)
+app.command()(audit_command.preflight)
+app.command()(audit_command.audit)
 
 
 @app.command()
@@ -201,7 +205,9 @@ def evaluate(
 
 @app.command()
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="REPORT", help="The report.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="The report, or an audit.")
+    ],
     *,
     key: Annotated[
         list[Path] | None,
@@ -222,10 +228,13 @@ def verify(
     register: RegisterFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute every claim of a report, offline.
+    """Recompute every claim of a report, or of an audit, offline.
 
     Exit code: 0 verified, 1 nothing to verify, 4 a step failed, 5 no claim is made.
     """
+    if (audited := verification.verify_audit(path, key or [], artefacts)) is not None:
+        audit_view.verdict(audited, pinned=bool(key), as_json=as_json)
+        raise typer.Exit(audited.exit_code)
     found, pinned = verification.verify_report(
         path,
         trusted=key or [],

@@ -22,6 +22,7 @@ _MEANS = {
     "V4": "that the files are the ones that were signed",
     "V5": "that the ledger holds, and that it is the one the report saw",
     "V6": "that no more was begun than the report says; it counts itself",
+    "V13": "that engine, noise and sampling were tried before the run began",
 }
 
 

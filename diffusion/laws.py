@@ -122,7 +122,9 @@ def sampling(
 
     found = [rate("rate", sampled, sample_rate, "how often a record is in a batch")]
     if records > 1:
-        pairs = sampled[:, 0 : records // 2 * 2 : 2] & sampled[:, 1::2][:, : records // 2]
+        pairs = (
+            sampled[:, 0 : records // 2 * 2 : 2] & sampled[:, 1::2][:, : records // 2]
+        )
         found.append(rate("pairs", pairs, both, "how often two records meet"))
     if steps > 1:
         again = sampled[0 : steps // 2 * 2 : 2] & sampled[1::2][: steps // 2]

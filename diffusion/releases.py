@@ -106,9 +106,7 @@ def _training(plan: Plan, phase: PrivatePhase, options: RunOptions) -> Release:
     few = min(planned.mechanism.noise_multiplicity, 2)
     setting = replace(
         planned,
-        mechanism=replace(
-            planned.mechanism, sample_rate=1.0, noise_multiplicity=few
-        ),
+        mechanism=replace(planned.mechanism, sample_rate=1.0, noise_multiplicity=few),
         loss=replace(planned.loss, row_loss=hostile(planned.loss.row_loss)),
     )
     learner = listening(network)

@@ -28,7 +28,7 @@ class Finding:
     """One step.
 
     Attributes:
-        number: "V1" to "V10".
+        number: "V1" to "V13".
         name: What was looked at.
         outcome: How it ended.
         text: What was found, on one line.

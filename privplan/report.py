@@ -76,7 +76,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
     others = opinions.besides(
         bracket.method, opinions.second_opinions(plan.event, delta=budget.target_delta)
     )
-    reasons = _reasons(plan, ledger, bracket, others)
+    reasons = _reasons(plan, ledger, bracket, others) + _measured(plan, around)
     begun = realised(plan, ledger)
     return Predicate(
         schema_version="1",
@@ -101,6 +101,8 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         limitations=words.LIMITATIONS,
         reservation=reservation_of(ledger),
         written=moments.text(moments.now()),
+        preflight=around.preflight,
+        audits=around.audits,
     )
 
 
@@ -157,6 +159,17 @@ def _reasons(
         reasons.append("more steps were begun than planned")
     if ledger.unsafe:
         reasons.append("the noise was drawn from a seed, so it can be predicted")
+    return tuple(reasons)
+
+
+def _measured(plan: Plan, around: Surroundings) -> tuple[str, ...]:
+    """Say which checks on made-up pictures speak against a claim."""
+    reasons = []
+    flown = around.preflight
+    if flown is not None and not (flown.passed and flown.plan_digest == plan.digest):
+        reasons.append("the preflight failed, or is of another plan")
+    if any(audit.verdict == "violation" for audit in around.audits):
+        reasons.append("an audit found a violation")
     return tuple(reasons)
 
 

@@ -12,13 +12,13 @@
     V9  exclusions  all eleven are there
     V10 verdict     the report makes a claim, nothing above forbids it, and its sentence
                     is what its numbers say
+    V13 preflight   in its ranges; no audit that is named found a violation
 
 A step that lacks a file is "not taken" and says so. A report passes if no step failed
 and every step that needs nothing but the report was taken; no steps, no pass.
 
-Neither torch nor a network is needed. What nobody can verify from files: that the code
-named here is what ran, and that noise was drawn. Who signed must be compared with a
-key obtained elsewhere.
+Needs neither torch nor a network. Nobody can verify from files that the code named here
+ran and that noise was drawn. Compare who signed with a key obtained elsewhere.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from privplan.findings import Finding, Outcome, Verdict
 from privplan.keys import PublicKey
 from privplan.ledger import LedgerContent
 from privplan.report_schema import PREDICATE_TYPE, Predicate
+from privplan.tried import judge
 
-PLAN_FILE = "plan.json"
-LEDGER_FILE = "ledger.sqlite"
+PLAN_FILE, LEDGER_FILE = "plan.json", "ledger.sqlite"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -273,6 +273,12 @@ def _verdict(case: _Case) -> str:
     return sentence
 
 
+def _preflight(case: _Case) -> str:
+    if (found := judge(case.report())) is None:
+        raise _NotTakenError("this report carries no preflight")
+    return found
+
+
 def _wrong(problem: str) -> IntegrityError:
     return IntegrityError(
         problem, hint="ask the one who signed for an unchanged report and its files"
@@ -290,4 +296,5 @@ _STEPS: tuple[tuple[str, str, Callable[[_Case], str]], ...] = (
     ("V8", "second opinion", _second_opinion),
     ("V9", "exclusions", _exclusions),
     ("V10", "verdict", _verdict),
+    ("V13", "preflight", _preflight),
 )

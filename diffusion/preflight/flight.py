@@ -10,7 +10,6 @@ each when everything is right, so an honest run is not stopped.
 import time
 
 import torch
-
 from torch import nn
 
 from diffusion.blueprint import network_of

@@ -75,9 +75,7 @@ class Bench:
     ) -> Tensor:
         """Return the engine's clipped sum over some records, flat, float64."""
         shown = _pick(rows or self.rows, chosen, self.records)
-        pieces = split_records(
-            shown, records=len(chosen), physical_batch_size=_PIECE
-        )
+        pieces = split_records(shown, records=len(chosen), physical_batch_size=_PIECE)
         kind = self.clipping.kind
         found = accumulate(
             self.engine,
@@ -88,21 +86,22 @@ class Bench:
             clipping=Clipping(max_grad_norm=bound, kind=kind),
         )
         trained = [p for p in self.network.parameters() if p.requires_grad]
-        return torch.cat([part.detach().flatten().cpu() for part in found[: len(trained)]])
+        return torch.cat(
+            [part.detach().flatten().cpu() for part in found[: len(trained)]]
+        )
 
     def plain(self, record: int) -> list[Tensor]:
-        """Return one record's gradient by plain autograd; None where there is none."""
+        """Return one record's gradient by plain autograd; zeros where there is none."""
         shown = _pick(self.rows, [record], self.records)
         trained = [p for p in self.network.parameters() if p.requires_grad]
         with torch.enable_grad():
             loss = self.row_loss(self.network, shown).mean()
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            loss, trained, allow_unused=True
+        )
         return [
             torch.zeros_like(p.detach()) if g is None else g.detach()
-            for p, g in zip(
-                trained,
-                torch.autograd.grad(loss, trained, allow_unused=True),
-                strict=True,
-            )
+            for p, g in zip(trained, found, strict=True)
         ]
 
     def scaled(self, record: int, factor: float, rows: Rows | None = None) -> Rows:
@@ -156,7 +155,7 @@ def _gradients(bench: Bench, plain: list[list[Tensor]], largest: float) -> Check
         found = bench.clipped([record], bound)
         if bench.clipping.kind == "normalised":
             found = found * ((size + STABILITY) / bound)
-        parts = found.split([p.numel() for _, p in trained])
+        parts = torch.split(found, [p.numel() for _, p in trained])
         for (name, _), part, right in zip(trained, parts, truth, strict=True):
             gap = _length(part - right.flatten().cpu()) / size
             if not gap <= worst:

@@ -1,9 +1,9 @@
 """The whole step, from sampler to divisor, on made-up pictures and on canaries.
 
-    own network    every record broken: noise alone, in every coordinate
-    own network    neighbours under replayed randomness: one record's share
-    own network    a real step: frozen weights and buffers stay, trained ones move
-    canaries       noise, share, rate, pairs, repeats and sizes of batches
+own network    every record broken: noise alone, in every coordinate
+own network    neighbours under replayed randomness: one record's share
+own network    a real step: frozen weights and buffers stay, trained ones move
+canaries       noise, share, rate, pairs, repeats and sizes of batches
 """
 
 import copy
@@ -95,9 +95,7 @@ def _canaries(setting: Setting) -> list[Measured]:
     )
 
 
-def _stays(
-    network: nn.Module, setting: Setting, images: PrivateImages
-) -> list[Check]:
+def _stays(network: nn.Module, setting: Setting, images: PrivateImages) -> list[Check]:
     """Take one real step, with a real optimiser; what does not learn must stay."""
     moved = copy.deepcopy(network)
     trained = {n for n, p in moved.named_parameters() if p.requires_grad}

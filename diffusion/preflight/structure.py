@@ -54,7 +54,7 @@ def _state(network: nn.Module, row_loss: RowLoss, rows: Rows) -> list[Check]:
     held = {n: t.detach().clone() for n, t in network.state_dict().items()}
     with torch.enable_grad():
         losses = row_loss(network, rows)
-        gradients = torch.autograd.grad(
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
             losses.sum(), [p for _, p in trained], allow_unused=True
         )
     dead = [
@@ -89,9 +89,7 @@ def _changed(held: dict[str, Tensor], network: nn.Module) -> list[str]:
     ] + [name for name in now if name not in held]
 
 
-def _first_rows(
-    network: nn.Module, row_loss: RowLoss, rows: Rows
-) -> dict[str, Tensor]:
+def _first_rows(network: nn.Module, row_loss: RowLoss, rows: Rows) -> dict[str, Tensor]:
     """Return the first row of every module's output, in order, and of the loss."""
     found: dict[str, Tensor] = {}
     count = len(rows[0])
