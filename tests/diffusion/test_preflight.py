@@ -318,7 +318,7 @@ REAL_NOISE = trainer.noisy_sum
 STEPS = [
     ("noisy_sum", scaled_noise(0.9), "noise"),
     ("noisy_sum", scaled_noise(1.1), "noise"),
-    ("noisy_sum", same_noise, "steps"),
+    ("noisy_sum", same_noise, "noise|coordinates|steps"),
     ("noisy_sum", divides_by_the_batch, "noise|differ"),
     ("poisson_batch", every_other, "repeats|pairs|sizes"),
     ("poisson_batch", fixed_size, "sizes"),

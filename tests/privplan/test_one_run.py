@@ -77,8 +77,8 @@ def gaussian_guesses(mu, *, canaries, guesses, generator):
 def test_the_true_curve_is_rarely_refuted_and_a_better_one_often():
     """400 runs of a mechanism whose curve is known exactly: mu = 1.
 
-    At significance 0.05 an exact test refutes the truth in 20 of 400; 36 would be
-    beyond 3.5 standard deviations. A curve with a quarter of the mu is refuted nearly always.
+    An exact test at 0.05 refutes the truth in 20 of 400; 36 is beyond 3.5 standard
+    deviations. One with a quarter of the mu is refuted nearly always.
     """
     generator = np.random.default_rng(1)
     runs = [
