@@ -123,8 +123,8 @@ def rate_band(trials: int, rate: float, *, false_alarm: float = FALSE_ALARM) -> 
 def far_batch(records: int, sample_rate: float) -> tuple[float, float]:
     """Return a distance from the mean batch, and how often batches lie beyond it.
 
-    The distance is the smallest whole or half number that Poisson batches exceed at
-    most half of the time.
+    The distance is the whole or half number that Poisson batches exceed as near to half
+    of the time as can be.
 
     Args:
         records: How many there are.
@@ -144,11 +144,12 @@ def far_batch(records: int, sample_rate: float) -> tuple[float, float]:
 
     mean = records * sample_rate
     most = math.ceil(10 * math.sqrt(mean) + 10)
+    found = []
     for halves in range(2 * most):
         distance = halves / 2
         above = binom.sf(math.floor(mean + distance), records, sample_rate)
         below = binom.cdf(math.ceil(mean - distance) - 1, records, sample_rate)
         chance = float(above + below)
-        if chance <= 0.5:
-            return distance, chance
-    return float(most), 0.0
+        found.append((abs(chance - 0.5), distance, chance))
+    _, distance, chance = min(found)
+    return distance, chance

@@ -108,6 +108,21 @@ def in_gradients(
         progress: Told how far it is.
     """
     noise = setting.noise_multiplier()
+    found = guesses_in_gradients(setting, noise, options, progress=progress)
+    return _bound(setting, "gradients", noise, found)
+
+
+def guesses_in_gradients(
+    setting: OneRun, noise: float, options: RunOptions, *, progress: Progress = silent
+) -> Guesses:
+    """Carry out the steps once, on canaries in gradient space, and guess.
+
+    Args:
+        setting: Fixed beforehand.
+        noise: The noise multiplier of the steps.
+        options: Engine.
+        progress: Told how far it is.
+    """
     coins = _coins(setting.canaries)
     members = torch.nonzero(coins).flatten()
     scores = torch.zeros(setting.canaries, dtype=torch.float64)
@@ -123,7 +138,7 @@ def in_gradients(
         )
         scores += found.sums.sum(0)
     progress("canaries in gradients", setting.steps, setting.steps)
-    return _bound(setting, "gradients", noise, guess(scores, coins, setting))
+    return guess(scores, coins, setting)
 
 
 def in_pixels(

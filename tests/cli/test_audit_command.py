@@ -63,11 +63,11 @@ def test_less_noise_ends_an_audit_with_exit_code_four(cli, place, monkeypatch):
     real = trainer.noisy_sum
 
     def less(total, *, noise_multiplier, **named):
-        return real(total, noise_multiplier=0.25 * noise_multiplier, **named)
+        return real(total, noise_multiplier=0.1 * noise_multiplier, **named)
 
     monkeypatch.setattr(trainer, "noisy_sum", less)
     code, out, _ = cli("audit", "--key", "trainer.key", "--kind", "one-run",
-                       "--engine", "folded", "--json")  # fmt: skip
+                       "--canaries", "600", "--engine", "folded", "--json")  # fmt: skip
     assert code == 4
     found = json.loads(out)
     assert found["violation"]
