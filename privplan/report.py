@@ -92,11 +92,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         realised=begun,
         ledger=_ledger(ledger),
         data=_commitment(ledger),
-        code=Code(
-            source_digest=around.source_digest,
-            versions=around.versions,
-            platform=around.platform,
-        ),
+        code=_code(around),
         utility=around.utility,
         limitations=words.LIMITATIONS,
         reservation=reservation_of(ledger),
@@ -160,6 +156,14 @@ def _reasons(
     if ledger.unsafe:
         reasons.append("the noise was drawn from a seed, so it can be predicted")
     return tuple(reasons)
+
+
+def _code(around: Surroundings) -> Code:
+    return Code(
+        source_digest=around.source_digest,
+        versions=around.versions,
+        platform=around.platform,
+    )
 
 
 def _measured(plan: Plan, around: Surroundings) -> tuple[str, ...]:
