@@ -15,12 +15,28 @@ from typing import TYPE_CHECKING
 from cli import pages
 from cli.live import Interrupt, LiveView, Wanted
 from cli.plan_inputs import check_public
-from privplan import canonical, files, keys, ledger, report, signing
+from privplan import (
+    audits,
+    canonical,
+    files,
+    keys,
+    ledger,
+    preflight,
+    report,
+    signing,
+)
 from privplan.code_identity import source_digest
 from privplan.errors import DocumentError, ParameterError
 from privplan.keys import SigningKey
 from privplan.plan import Plan
-from privplan.report_schema import PREDICATE_TYPE, Predicate, Surroundings, Utility
+from privplan.preflight import PREFLIGHT_NAME, PreflightPart
+from privplan.report_schema import (
+    PREDICATE_TYPE,
+    Code,
+    Predicate,
+    Surroundings,
+    Utility,
+)
 from privplan.version import __version__
 
 if TYPE_CHECKING:
@@ -35,6 +51,7 @@ EVALUATION_NAME = "evaluation.json"
 _ARTEFACTS = (
     "plan.json",
     "answers.json",
+    PREFLIGHT_NAME,
     "checkpoint/model.safetensors",
     "checkpoint/state.safetensors",
     "samples/samples.npz",
@@ -149,15 +166,14 @@ def as_numbers(scores: Scores) -> dict[str, float]:
 def write_report(plan: Plan, folder: Path, key: SigningKey, out: Path) -> Predicate:
     """Build, sign and write the report of a run, and its page; return what it says."""
     content = ledger.read(folder / LEDGER_NAME)
+    ran = code()
     around = Surroundings(
-        source_digest=source_digest(),
-        versions={
-            "privplan": __version__,
-            **{name: metadata.version(name) for name in _NAMED},
-        },
-        platform=f"{platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}",
+        source_digest=ran.source_digest,
+        versions=ran.versions,
+        platform=ran.platform,
         utility=_utility(folder),
+        preflight=_preflight(folder),
+        audits=audits.beside(folder, plan),
     )
     predicate = report.build(plan, content, around)
     found = {
@@ -175,6 +191,24 @@ def write_report(plan: Plan, folder: Path, key: SigningKey, out: Path) -> Predic
     pages.write(text, pages.beside(out))
     keys.write_public(key.public, out.parent / PUBLIC_KEY_NAME)
     return predicate
+
+
+def code() -> Code:
+    """Say what runs here, and on what; nobody's name, no machine's name."""
+    return Code(
+        source_digest=source_digest(),
+        versions={
+            "privplan": __version__,
+            **{name: metadata.version(name) for name in _NAMED},
+        },
+        platform=f"{platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}",
+    )
+
+
+def _preflight(folder: Path) -> PreflightPart | None:
+    path = folder / PREFLIGHT_NAME
+    return preflight.from_text(path.read_bytes()) if path.is_file() else None
 
 
 def _utility(folder: Path) -> tuple[Utility, ...]:

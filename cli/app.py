@@ -11,6 +11,8 @@ from cli import (
     accounting_commands,
     actions,
     approval_commands,
+    audit_command,
+    audit_view,
     budget_commands,
     config_commands,
     demonstration,
@@ -57,6 +59,8 @@ app.command()(doctor_command.doctor)
 app.command()(explain_command.explain)
 app.command()(approval_commands.approve)
 app.command()(approval_commands.countersign)
+app.command()(audit_command.preflight)
+app.command()(audit_command.audit)
 
 
 @app.command()
@@ -218,7 +222,9 @@ def evaluate(
 
 @app.command()
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="REPORT", help="The report.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="The report, or an audit.")
+    ],
     *,
     key: Annotated[
         list[Path] | None,
@@ -243,10 +249,13 @@ def verify(
     policy: PolicyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute every claim of a report, offline.
+    """Recompute every claim of a report, or of an audit, offline.
 
     Exit code: 0 verified, 1 nothing to verify, 4 a step failed, 5 no claim is made.
     """
+    if (audited := verification.verify_audit(path, key or [], artefacts)) is not None:
+        audit_view.verdict(audited, pinned=bool(key), as_json=as_json)
+        raise typer.Exit(audited.exit_code)
     found, pinned = verification.verify_report(
         path,
         trusted=key or [],

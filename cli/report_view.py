@@ -24,6 +24,7 @@ _MEANS = {
     "V6": "that no more was begun than the report says; it counts itself",
     "P1": "that the page says what was signed",
     "V13": "that the ledger was not rolled back since the anchor was noted",
+    "V15": "that engine, noise and sampling were tried before the run began",
 }
 
 

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.actions import PUBLIC_KEY_NAME, REPORT_NAME
-from privplan import keys, moments, oversight, verify
+from cli.folders import PLAN_NAME
+from privplan import audits, keys, moments, oversight, verify
+from privplan import plan as plans
+from privplan.audits import AuditVerdict
+from privplan.code_identity import source_digest
 from privplan.errors import DocumentError
 from privplan.findings import Verdict
 from privplan.keys import PublicKey, Role
@@ -73,6 +77,28 @@ def verify_report(
 
         found = comparing.extend(found, content)
     return found, bool(trusted) or trust is not None
+
+
+def verify_audit(
+    path: Path, trusted: list[Path], folder: Path | None
+) -> AuditVerdict | None:
+    """Verify an audit; None if this is something else.
+
+    A plan.json in the folder, by default the one the audit is in, is compared.
+
+    Raises:
+        DocumentError: It or a key cannot be read, or there is no key.
+    """
+    path, text = read_report(path)
+    if not audits.is_audit(text):
+        return None
+    beside = (folder or path.parent) / PLAN_NAME
+    return audits.verify(
+        text,
+        trusted=keys_for(path, trusted),
+        plan=plans.read(beside) if beside.is_file() else None,
+        source_digest=source_digest(),
+    )
 
 
 def read_report(path: Path) -> tuple[Path, bytes]:

@@ -2,6 +2,7 @@
 
     run folder
     ├── plan.json                     the plan, as it is applied
+    ├── preflight.json                what was tried on made-up pictures before
     ├── ledger.sqlite                 what was begun, written before it happened
     ├── answers.json                  noisy answers, if the plan has queries
     └── checkpoint/
@@ -22,6 +23,7 @@ from diffusion import checkpoint, enforce, queries
 from diffusion.data import PrivateImages, PublicImages, require_private
 from diffusion.parts import TRAINS, new_learned, start_phase
 from diffusion.phases import Run, carry_out, save
+from diffusion.preflight.flight import preflight
 from diffusion.previews import Previews
 from diffusion.processor import tuned_for
 from diffusion.randomness import RandomSource
@@ -30,6 +32,7 @@ from privplan import canonical, files
 from privplan import plan as plans
 from privplan.errors import DataError, IntegrityError, PolicyError
 from privplan.plan import Plan, PlanPhase, QueryPhase
+from privplan.preflight import PREFLIGHT_NAME, to_text
 
 PLAN_NAME = "plan.json"
 DONE = "done"
@@ -81,11 +84,14 @@ def train(
     enforce.check_public(plan, public)
     watcher = watcher or Silent()
     _check_folder(plan, folder, resume=resume)
+    with tuned_for(plan):
+        flown = preflight(plan, options)
     files.make_folder(folder / "checkpoint")
     if not resume:
         watcher.ready(plan)
     if not (folder / PLAN_NAME).exists():
         plans.write(plan, folder / PLAN_NAME)
+    files.write_text(folder / PREFLIGHT_NAME, to_text(flown), what="preflight")
     guard = (
         enforce.resume(
             plan,

@@ -71,7 +71,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
     others = opinions.besides(
         bracket.method, opinions.second_opinions(plan.event, delta=budget.target_delta)
     )
-    reasons = _reasons(plan, ledger, bracket, others)
+    reasons = _reasons(plan, ledger, bracket, others) + _measured(plan, around)
     begun = realised(plan, ledger)
     return Predicate(
         schema_version="1",
@@ -87,16 +87,14 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         realised=begun,
         ledger=_ledger(ledger),
         data=_commitment(ledger),
-        code=Code(
-            source_digest=around.source_digest,
-            versions=around.versions,
-            platform=around.platform,
-        ),
+        code=_code(around),
         utility=around.utility,
         limitations=words.LIMITATIONS,
         reservation=reservation_of(ledger),
         written=moments.text(moments.now()),
         rules=rules_of(ledger),
+        preflight=around.preflight,
+        audits=around.audits,
     )
 
 
@@ -163,6 +161,25 @@ def _reasons(
         reasons.append("more steps were begun than planned")
     if ledger.unsafe:
         reasons.append("the noise was drawn from a seed, so it can be predicted")
+    return tuple(reasons)
+
+
+def _code(around: Surroundings) -> Code:
+    return Code(
+        source_digest=around.source_digest,
+        versions=around.versions,
+        platform=around.platform,
+    )
+
+
+def _measured(plan: Plan, around: Surroundings) -> tuple[str, ...]:
+    """Say which checks on made-up pictures speak against a claim."""
+    reasons = []
+    flown = around.preflight
+    if flown is not None and not (flown.passed and flown.plan_digest == plan.digest):
+        reasons.append("the preflight failed, or is of another plan")
+    if any(audit.verdict == "violation" for audit in around.audits):
+        reasons.append("an audit found a violation")
     return tuple(reasons)
 
 

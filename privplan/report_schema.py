@@ -13,6 +13,7 @@ from pydantic import Field
 from privplan.budget import Adjacency
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
 from privplan.plan import Plan, PlanOpinion
+from privplan.preflight import PreflightPart
 
 PREDICATE_TYPE = "https://privplan.dev/attestation/dp-training/v1"
 
@@ -147,6 +148,15 @@ class Utility(Document):
     data: str
 
 
+class AuditReference(Document):
+    """An audit that was kept beside the run: which statement, and what it found."""
+
+    name: Name
+    kind: Literal["replay", "conformance", "one-run"]
+    digest: Digest
+    verdict: Literal["no-violation", "violation"]
+
+
 class Predicate(Document):
     """The whole predicate. See the module docstring."""
 
@@ -169,15 +179,19 @@ class Predicate(Document):
     reservation: ReservationPart | None = None
     written: Name | None = None
     rules: RulesPart | None = None
+    preflight: PreflightPart | None = None
+    audits: tuple[AuditReference, ...] = ()
 
 
 class Surroundings(Document):
-    """What a caller outside this house knows: versions and public results."""
+    """What a caller outside this house knows: versions, checks, public results."""
 
     source_digest: Digest
     versions: Words
     platform: str
     utility: tuple[Utility, ...] = ()
+    preflight: PreflightPart | None = None
+    audits: tuple[AuditReference, ...] = ()
 
 
 def json_schema() -> dict[str, Any]:

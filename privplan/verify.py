@@ -7,18 +7,14 @@
     V5  ledger      the chain holds, belongs to this plan, and contains the head
     V6  steps       no more was begun than planned; the report says what the ledger says
     V7  epsilon     recomputed from the events: claimed >= recomputed, target >= claimed
-    V8  second      other accountants, run anew, agree
-        opinion
+    V8  opinions    other accountants, run anew, agree
     V9  exclusions  all eleven are there
-    V10 verdict     the report makes a claim, nothing above forbids it, and its sentence
-                    is what its numbers say
+    V10 verdict     it makes a claim, and its sentence is what its numbers say
+    V15 preflight   in its ranges; no audit that is named found a violation
 
-A step that lacks a file is "not taken" and says so. A report passes if no step failed
-and every step that needs nothing but the report was taken; no steps, no pass.
-
-Neither torch nor a network is needed. What nobody can verify from files: that the code
-named here is what ran, and that noise was drawn. Who signed must be compared with a
-key obtained elsewhere.
+A step that lacks a file is "not taken". A report passes if no step failed and every step
+that needs nothing but the report was taken. Needs no network. Nobody can see from files
+that the code named ran and drew noise. Compare who signed with a key from elsewhere.
 """
 
 from __future__ import annotations
@@ -37,11 +33,11 @@ from privplan.findings import Finding, Outcome, Verdict
 from privplan.keys import PublicKey
 from privplan.ledger import LedgerContent
 from privplan.report_schema import PREDICATE_TYPE, Predicate
+from privplan.tried import judge
 
-PLAN_FILE = "plan.json"
-LEDGER_FILE = "ledger.sqlite"
+PLAN_FILE, LEDGER_FILE = "plan.json", "ledger.sqlite"
 _NOWHERE = Path(os.devnull)
-_ALONE = frozenset({"V3", "V6", "V7", "V9", "V10"})
+_ALONE = frozenset({"V3", "V6", "V7", "V9", "V10", "V15"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,9 +75,6 @@ def verify(
         folder: Where the files it names are, by the names it gives.
         trusted: Keys whose signature counts.
         ledger_path: The run's ledger; default `ledger.sqlite` in the folder.
-
-    Returns:
-        A verdict; it does not pass if any step failed or a needed one was not taken.
     """
     case = _Case(
         text=text,
@@ -95,9 +88,8 @@ def verify(
         findings.append(finding)
         if finding.outcome is Outcome.FAILED and number in {"V1", "V2"}:
             break
-    return Verdict(
-        findings=tuple(findings), predicate=case.predicate, keyids=case.keyids
-    )
+    said = case.predicate
+    return Verdict(findings=tuple(findings), predicate=said, keyids=case.keyids)
 
 
 def alone(said: Predicate) -> tuple[Finding, ...]:
@@ -280,10 +272,16 @@ def _verdict(case: _Case) -> str:
     return sentence
 
 
+def _preflight(case: _Case) -> str:
+    found = judge(case.report())
+    if found is None:
+        raise _NotTakenError("this report carries no preflight")
+    return found
+
+
 def _wrong(problem: str) -> IntegrityError:
-    return IntegrityError(
-        problem, hint="ask the one who signed for an unchanged report and its files"
-    )
+    hint = "ask the one who signed for an unchanged report and its files"
+    return IntegrityError(problem, hint=hint)
 
 
 _STEPS: tuple[tuple[str, str, Callable[[_Case], str]], ...] = (
@@ -297,4 +295,5 @@ _STEPS: tuple[tuple[str, str, Callable[[_Case], str]], ...] = (
     ("V8", "second opinion", _second_opinion),
     ("V9", "exclusions", _exclusions),
     ("V10", "verdict", _verdict),
+    ("V15", "preflight", _preflight),
 )

@@ -30,6 +30,25 @@ def small_plan():
     )
 
 
+_FLOWN = {}
+
+
+@pytest.fixture
+def flown_once(monkeypatch):
+    """Try the same plan once a session: a preflight takes as long as a small run."""
+    from diffusion import run
+
+    fly = run.preflight
+
+    def once(plan, options):
+        key = (plan.digest, options.engine, options.device)
+        if key not in _FLOWN:
+            _FLOWN[key] = fly(plan, options)
+        return _FLOWN[key]
+
+    monkeypatch.setattr(run, "preflight", once)
+
+
 DRAWN = "coarse=gaussian,context=private,cleaning=synthetic"
 
 

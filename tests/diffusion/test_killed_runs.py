@@ -20,7 +20,7 @@ from privplan import ledger
 from privplan import plan as plans
 from privplan.errors import BudgetExceededError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("flown_once")]
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,8 +52,13 @@ def die(case):
     run.train(plans.read(Path(case["plan"])), digits,
               Path(case["folder"]), options=RunOptions(checkpoint_seconds=0.0))
 
-found = dict()
-for case in json.loads(Path({cases!r}).read_text()):
+found, cases = dict(), json.loads(Path({cases!r}).read_text())
+flown = dict()  # tried before anybody dies: no step of a preflight is one of the run
+for path in set(case["plan"] for case in cases):
+    plan = plans.read(Path(path))
+    flown[plan.digest] = run.preflight(plan, RunOptions())
+run.preflight = lambda plan, options: flown[plan.digest]
+for case in cases:
     child = os.fork()
     if child == 0:
         try:

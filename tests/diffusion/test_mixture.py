@@ -16,6 +16,8 @@ from diffusion.randomness import RandomSource
 from diffusion.trainer import private_step
 from diffusion.watching import RunOptions
 
+pytestmark = pytest.mark.usefixtures("flown_once")
+
 RECORDS = 24
 
 

@@ -10,6 +10,8 @@ from diffusion.queries import prior_of
 from diffusion.watching import RunOptions, Silent
 from privplan.stages import Sharing
 
+pytestmark = pytest.mark.usefixtures("flown_once")
+
 INSIDE, OUTSIDE = (0.25, 0.9), (0.02, 0.1, 0.19, 1.0, 5.0, 10.0)
 
 

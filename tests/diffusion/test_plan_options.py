@@ -12,6 +12,8 @@ from privplan import ledger
 from privplan.plan import PlanMixture
 from privplan.planner import PlanRequest, TrainingWishes, Wishes, make_plan
 
+pytestmark = pytest.mark.usefixtures("flown_once")
+
 
 def planned(*, clipping="fixed", **training):
     return make_plan(

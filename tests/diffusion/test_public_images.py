@@ -8,6 +8,8 @@ from diffusion.pools import PublicPool, resized
 from privplan.errors import DataError, ParameterError, PolicyError
 from privplan.planner import PublicData
 
+pytestmark = pytest.mark.usefixtures("flown_once")
+
 
 def named(images):
     return PublicData(name="some", digest=public_digest(images), declared_by="me")

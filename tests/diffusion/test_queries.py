@@ -14,6 +14,8 @@ from privplan import plan as plans
 from privplan.errors import BudgetExceededError, DataError, StepFailedError
 from privplan.events import GaussianEvent
 
+pytestmark = pytest.mark.usefixtures("flown_once")
+
 
 def asked(plan, phase, images, monkeypatch):
     """What a query sums, before its noise."""

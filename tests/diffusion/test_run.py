@@ -25,6 +25,8 @@ from privplan.errors import (
     StepFailedError,
 )
 
+pytestmark = pytest.mark.usefixtures("flown_once")
+
 PRIVATE = "private"
 
 

@@ -14,12 +14,29 @@ from privplan.errors import ExitCode
 from privplan.findings import Finding, Outcome, Verdict
 from privplan.keys import Role, load_key, load_public, new_key
 from privplan.ledger import Allowance, Ledger
+from privplan.measured import measure
 from privplan.planner import PlanRequest, Wishes, make_plan
+from privplan.preflight import PreflightPart
 from privplan.report_schema import PREDICATE_TYPE, Surroundings
 
 AROUND = Surroundings(
     source_digest="c" * 64, versions={"privplan": "0"}, platform="somewhere"
 )
+
+
+def flown(plan, *, value=0.5):
+    return PreflightPart(
+        format="privplan-preflight/1",
+        plan_digest=plan.digest,
+        source_digest="c" * 64,
+        engine="auto",
+        device="cpu",
+        false_alarm=1e-9,
+        checks=(measure("noise", value, (0.0, 1.0), "std"),),
+        seconds=0.5,
+    )
+
+
 FILES = ("plan.json", "model.bin")
 
 
@@ -57,7 +74,8 @@ def finished(tmp_path_factory):
             book.reserve(phase.name, phase.steps)
     new_key(folder / "trainer.key", role=Role.TRAINER, passphrase=None)
     content = ledger.read(folder / "ledger.sqlite")
-    predicate = report.to_json(report.build(plan, content, AROUND))
+    around = AROUND.model_copy(update={"preflight": flown(plan)})
+    predicate = report.to_json(report.build(plan, content, around))
     text = signed(folder, predicate, load_key(folder / "trainer.key"))
     (folder / "report.json").write_bytes(text)
     return folder
@@ -94,12 +112,70 @@ def resign(folder, change):
     (folder / "report.json").write_bytes(text)
 
 
-def test_an_honest_report_verifies_in_ten_steps(run):
+def test_an_honest_report_verifies_in_eleven_steps(run):
     verdict = check(run)
     assert verdict.passed
     assert verdict.exit_code == ExitCode.OK
-    assert [f.number for f in verdict.findings] == [f"V{i}" for i in range(1, 11)]
+    assert [f.number for f in verdict.findings] == [
+        *(f"V{i}" for i in range(1, 11)),
+        "V15",
+    ]
     assert all(f.outcome is Outcome.PASSED for f in verdict.findings)
+
+
+def test_a_report_written_before_there_were_preflights_still_verifies(run):
+    """Its readers are told what is missing, and the claim stands."""
+
+    def as_it_was(predicate):
+        del predicate["preflight"]
+        del predicate["audits"]
+
+    resign(run, as_it_was)
+    verdict = check(run)
+    assert verdict.passed
+    assert verdict.not_taken == ("V15",)
+
+
+def no_number(predicate):
+    predicate["preflight"]["checks"][0]["value"] = None
+
+
+def out_of_range(predicate):
+    predicate["preflight"]["checks"][0]["value"] = "1.5"
+
+
+def nothing_checked(predicate):
+    predicate["preflight"]["checks"] = []
+
+
+def other_plan(predicate):
+    predicate["preflight"]["plan_digest"] = "e" * 64
+
+
+def violated(predicate):
+    predicate["audits"] = [
+        {"name": "audit-replay.json", "kind": "replay", "digest": "e" * 64,
+         "verdict": "violation"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "lie", [no_number, out_of_range, nothing_checked, other_plan, violated]
+)
+def test_a_claim_over_a_failed_preflight_or_audit_is_refused(run, lie):
+    resign(run, lie)
+    verdict = check(run)
+    assert failed(verdict) == {"V15"}
+    assert verdict.exit_code == ExitCode.VERIFICATION
+
+
+def test_a_report_says_itself_that_its_preflight_failed(finished):
+    plan = plans.read(finished / "plan.json")
+    around = AROUND.model_copy(update={"preflight": flown(plan, value=2.0)})
+    content = ledger.read(finished / "ledger.sqlite")
+    said = report.build(plan, content, around)
+    assert said.verdict == "no-claim"
+    assert "preflight" in said.reasons[0]
 
 
 def test_an_empty_verdict_does_not_pass():

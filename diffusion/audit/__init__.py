@@ -1,0 +1,1 @@
+"""Empirical audits of the code that trains, on made-up records."""

@@ -1,0 +1,1 @@
+"""Checks before the first private step, on pictures that nobody sent."""
