@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 
+import numpy as np
 import pytest
 
 from cli.__main__ import main
@@ -51,14 +52,12 @@ def test_training_images_are_private_even_if_held_out_ones_are_public(
     from diffusion.data import load_public
 
     data = tmp_path / "same.npz"
-    import numpy as np
-
-    train, test = load_public("digits"), load_public("digits", split="test")
-    np.savez(
-        data,
-        train_images=train.images[:50, 0].numpy(), train_labels=train.labels[:50].numpy(),
-        test_images=test.images[:50, 0].numpy(), test_labels=test.labels[:50].numpy(),
-    )  # fmt: skip
+    arrays = {}
+    for split in ("train", "test"):
+        images = load_public("digits", split=split)
+        arrays[f"{split}_images"] = images.images[:50, 0].numpy()
+        arrays[f"{split}_labels"] = images.labels[:50].numpy()
+    np.savez(data, **arrays)
     code, out, _ = cli("evaluate", run, "--data", data, "--public", "--records",
                        "--features", "pixels", "--json")  # fmt: skip
     found = results(out)

@@ -1,4 +1,4 @@
-"""Recipes, rivals and cells; runs are replaced by a stand-in where only order counts."""
+"""Recipes, rivals and cells of the benchmark, with runs of a few steps."""
 
 import json
 

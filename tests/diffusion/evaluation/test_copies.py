@@ -47,8 +47,10 @@ def test_samples_that_copy_nothing_are_as_often_nearer_to_either_set():
     assert found.share_closer == pytest.approx(0.5, abs=0.12)
 
 
-@pytest.mark.parametrize(("nearer", "every", "chosen"), [(0, 5, 2), (1, 5, 2), (2, 6, 3),
-                                                         (4, 5, 2), (5, 5, 2)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("nearer", "every", "chosen"),
+    [(0, 5, 2), (1, 5, 2), (2, 6, 3), (4, 5, 2), (5, 5, 2)],
+)
 def test_the_chance_is_that_of_trying_every_choice(nearer, every, chosen):
     tried = list(itertools.combinations(range(every), chosen))
     share = np.mean([any(one < nearer for one in choice) for choice in tried])
