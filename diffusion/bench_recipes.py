@@ -151,7 +151,7 @@ def _is_dpdm(plan: Plan) -> bool:
     return alone and plan.training.parameterisation == "edm"
 
 
-def _work(plan: Plan) -> tuple[float, ...]:
+def _work(plan: Plan) -> tuple[int, float, int]:
     phase = plan.private_phases[0]
     return phase.steps, phase.mechanism.sample_rate, phase.noise_multiplicity
 

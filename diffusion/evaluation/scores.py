@@ -71,7 +71,8 @@ class Scores:
         for name in ("frechet", "kernel", "precision", "recall"):
             found[f"{name} {close.features}"] = getattr(close, name)
         found["frechet pooled-pixels"] = self.frechet_pooled_pixels
-        return found | {"samples": self.samples, "tested on": self.tested_on}
+        found |= {"samples": self.samples, "tested on": self.tested_on}
+        return {name: float(value) for name, value in found.items()}
 
 
 def evaluate(

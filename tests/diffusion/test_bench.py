@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from diffusion import bench as room
+from diffusion import bench_cells
 from diffusion.bench import Bench, Cell, fill, load, tasks
 from diffusion.bench_recipes import parse, rivals
 from diffusion.data import PublicImages
@@ -57,7 +58,7 @@ def test_a_control_differs_from_staged_in_where_private_steps_are_spent_alone():
 def test_the_gaussian_of_a_control_answers_from_the_boundary_of_staged():
     control = parse("control", DIGITS)
     plan = control.plan(10.0)
-    moved = room._answers_from(plan, control.answers_from)
+    moved = bench_cells._answers_from(plan, control.answers_from)
     assert [(s.sigma_min, s.sigma_max) for s in moved.stages] == [
         (1.0, 10.0), (0.2, 1.0), (0.02, 0.2)
     ]  # fmt: skip
