@@ -29,7 +29,6 @@ _COLUMNS = (
     Column(title="CNN", side="right"),
     Column(title="Frechet", side="right"),
     Column(title="to train", side="right", rank=4),
-    Column(title="CPU s", side="right", rank=3),
 )
 NOTE = (
     "Public benchmark data: what is chosen by this table is chosen without charge, so "
@@ -117,12 +116,10 @@ def show(cells: Sequence[Cell], features: str, folder: Path, *, as_json: bool) -
 
 def _texts(row: Row, features: str) -> list[str]:
     close = row.values(f"frechet {features}")
-    seconds = [sum(cell.seconds.values()) for cell in row.cells if cell.plan]
     accuracies = [_spread(row.values(name), 100) for name in _SCORES.values()]
-    used = f"{statistics.median(seconds):.0f}" if seconds and not row.own else ""
     seen = row.values(f"frechet to training {features}")
     name = row.name.replace(",", ", ").replace(":", " :")
-    return [name, *accuracies, _spread(close, 1), _spread(seen, 1), used]
+    return [name, *accuracies, _spread(close, 1), _spread(seen, 1)]
 
 
 def _spread(values: Sequence[float], unit: float) -> str:
@@ -135,11 +132,13 @@ def _spread(values: Sequence[float], unit: float) -> str:
 
 def _work(row: Row) -> str:
     plan = row.cells[0].plan
+    used = statistics.median(sum(cell.seconds.values()) for cell in row.cells)
     if plan is None or not plan.steps:
-        return f"{row.name}: no training"
+        return f"{row.name}: no training, {used:.0f} CPU s"
     return (
         f"{row.name}: {plan.steps:,} steps, rate {plan.sample_rate:g}, K "
-        f"{plan.noise_multiplicity}, noise {plan.noise_multiplier:g}"
+        f"{plan.noise_multiplicity}, noise {plan.noise_multiplier:g}, "
+        f"{used:.0f} CPU s"
     )
 
 
