@@ -7,12 +7,13 @@ load torch.
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli import pages
+from cli.evaluation import EVALUATION_NAME
 from cli.live import Interrupt, LiveView, Wanted
 from cli.plan_inputs import check_public
 from privplan import (
@@ -40,14 +41,12 @@ from privplan.report_schema import (
 from privplan.version import __version__
 
 if TYPE_CHECKING:
-    from diffusion.evaluate import Scores
     from diffusion.sampling import SampleRequest
     from diffusion.watching import RunOptions
 
 LEDGER_NAME = "ledger.sqlite"
 REPORT_NAME = "report.json"
 PUBLIC_KEY_NAME = "trainer.pub"
-EVALUATION_NAME = "evaluation.json"
 _ARTEFACTS = (
     "plan.json",
     "answers.json",
@@ -123,44 +122,6 @@ def draw_samples(plan: Plan, folder: Path, request: SampleRequest) -> tuple[Path
 
     samples = sampling.draw(plan, folder, request)
     return sampling.write(samples, folder, classes=plan.data.classes)
-
-
-def evaluate_public(
-    plan: Plan, folder: Path, data: str, image_size: int | None = None
-) -> Scores:
-    """Score the samples of a run on public held-out images; keep the result."""
-    from diffusion import evaluate, sampling  # noqa: PLC0415
-    from diffusion.data import load_public  # noqa: PLC0415
-
-    held_out = load_public(
-        data, split="test", image_size=image_size, classes=plan.data.classes
-    )
-    scores = evaluate.evaluate(sampling.read(folder), held_out)
-    decimals = {n: canonical.decimal_text(v) for n, v in as_numbers(scores).items()}
-    text = canonical.canonical_bytes(
-        {"data": "public by declaration", "scores": {**decimals}}
-    )
-    files.write_bytes(folder / EVALUATION_NAME, text, what="evaluation")
-    return scores
-
-
-def evaluate_locally(
-    plan: Plan, folder: Path, data: str, image_size: int | None = None
-) -> Scores:
-    """Score the samples on private images, for the screen of the data holder only."""
-    from diffusion import evaluate, sampling  # noqa: PLC0415
-    from diffusion.data import load_private  # noqa: PLC0415
-
-    held_out = load_private(
-        data, split="test", image_size=image_size, classes=plan.data.classes
-    )
-    local = evaluate.evaluate_locally(sampling.read(folder), held_out)
-    return local.show_to_the_data_holder()
-
-
-def as_numbers(scores: Scores) -> dict[str, float]:
-    """Return scores as plain numbers by name."""
-    return {name: float(value) for name, value in asdict(scores).items()}
 
 
 def write_report(plan: Plan, folder: Path, key: SigningKey, out: Path) -> Predicate:

@@ -13,10 +13,12 @@ from cli import (
     approval_commands,
     audit_command,
     audit_view,
+    bench_command,
     budget_commands,
     config_commands,
     demonstration,
     doctor_command,
+    evaluation,
     explain_command,
     folders,
     oversight,
@@ -48,6 +50,7 @@ app = typer.Typer(
     "4 verification failed, 5 refused by policy.",
 )
 app.add_typer(plan_command.app, name="plan")
+app.command()(bench_command.bench)
 app.add_typer(trust_commands.keys_app, name="keys")
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
@@ -201,12 +204,22 @@ def evaluate(
             help="The held-out images are public: keep the scores for the report.",
         ),
     ] = False,
+    features: Annotated[
+        str, typer.Option(help="encoder, pixels or inception=FILE, for distances.")
+    ] = "encoder",
+    records: Annotated[
+        bool,
+        typer.Option(
+            "--records",
+            help="Also compare with the training images: a ceiling, and copies. Local.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score samples on held-out images.
 
-    Trains classifiers on the samples, tests them on real images, and measures a
-    distance.
+    Trains classifiers on the samples, tests them on real images, and measures
+    distances; the same for the Gaussian query alone, where the plan has one.
     Scores on private images are shown here and kept nowhere.
 
     Exit code: 0 scored, 1 no samples or no held-out images.
@@ -215,9 +228,14 @@ def evaluate(
     folders.require_samples(folder)
     source = actions.data_of(made, data)
     exported = public or source == "digits"
-    score = actions.evaluate_public if exported else actions.evaluate_locally
-    scores = score(made, folder, source, image_size)
-    render.scores(actions.as_numbers(scores), local=not exported, as_json=as_json)
+    wanted = evaluation.Wanted(
+        data=source,
+        image_size=image_size,
+        public=exported,
+        features=features,
+        records=records,
+    )
+    evaluation.show(evaluation.evaluate(made, folder, wanted), as_json=as_json)
 
 
 @app.command()

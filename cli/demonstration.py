@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from cli import actions, pages, render, report_view, verification
+from cli import actions, evaluation, pages, render, report_view, verification
 from privplan import files, keys
 from privplan import plan as plans
 from privplan.errors import ExitCode, PolicyError
@@ -85,8 +85,8 @@ def _train_and_sample(made: Plan, folder: Path) -> bool:
 
 def _report_and_verify(made: Plan, folder: Path) -> ExitCode:
     _say("4 of 6", "score the samples on held-out digits, which are public")
-    scores = actions.evaluate_public(made, folder, _HELD_OUT)
-    render.scores(actions.as_numbers(scores), local=False, as_json=False)
+    wanted = evaluation.Wanted(data=_HELD_OUT, image_size=None, public=True)
+    evaluation.show(evaluation.evaluate(made, folder, wanted), as_json=False)
     _say("5 of 6", "write and sign the report")
     key_path = folder / "keys" / "trainer.key"
     files.make_folder(key_path.parent)

@@ -16,7 +16,6 @@ __all__ = [
     "plan",
     "print_json",
     "samples",
-    "scores",
     "talk",
     "training",
 ]
@@ -57,23 +56,6 @@ def samples(archive: Path, picture: Path, count: int, *, as_json: bool) -> None:
         print_json({"count": count, "archive": str(archive), "picture": str(picture)})
     else:
         talk(f"Drew {count:,} images: {archive}, {picture}")
-
-
-def scores(found: dict[str, float], *, local: bool, as_json: bool) -> None:
-    """Print scores; local ones carry their badge."""
-    if as_json:
-        print_json({"kind": "local" if local else "public", "scores": found})
-        return
-    rows = [
-        [name.replace("_", " "), f"{value:,.0f}" if value >= 100 else f"{value:.4g}"]
-        for name, value in found.items()
-    ]
-    console().print(table([("score", "left"), ("value", "right")], rows))
-    console().print(
-        "LOCAL: computed from private images; for your eyes, never for a release"
-        if local
-        else "PUBLIC: computed on public held-out images"
-    )
 
 
 def key(made: PublicKey, path: Path, *, locked: bool, as_json: bool) -> None:

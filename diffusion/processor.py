@@ -22,10 +22,22 @@ _SMALL_PIXELS = 16 * 16
 @contextmanager
 def tuned_for(plan: Plan) -> Iterator[None]:
     """Use as many threads as the images of a plan are worth, while the block runs."""
-    before = torch.get_num_threads()
     keep_freed_memory()
+    with threads_for(plan.data.height, plan.data.width):
+        yield
+
+
+@contextmanager
+def threads_for(height: int, width: int) -> Iterator[None]:
+    """Use one thread for small images while the block runs, else what is set.
+
+    Args:
+        height: Rows of an image, in pixels.
+        width: Columns of an image, in pixels.
+    """
+    before = torch.get_num_threads()
     try:
-        if plan.data.height * plan.data.width <= _SMALL_PIXELS:
+        if height * width <= _SMALL_PIXELS:
             torch.set_num_threads(1)
         yield
     finally:

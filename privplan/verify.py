@@ -12,9 +12,9 @@
     V10 verdict     it makes a claim, and its sentence is what its numbers say
     V15 preflight   in its ranges; no audit that is named found a violation
 
-A step that lacks a file is "not taken". A report passes if no step failed and every step
-that needs nothing but the report was taken. Needs no network. Nobody can see from files
-that the code named ran and drew noise. Compare who signed with a key from elsewhere.
+A step that lacks a file is "not taken". A report passes if no step failed and every
+step that needs nothing but the report was taken. Needs no network. Nobody can see from
+files that the code named drew noise. Compare who signed with a key from elsewhere.
 """
 
 from __future__ import annotations

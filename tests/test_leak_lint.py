@@ -175,7 +175,7 @@ def opened_local(path, node):
     """What is for the data holder's eyes is opened in one place only."""
     if not (isinstance(node, ast.Call) and called(node) == "show_to_the_data_holder"):
         return False
-    return path != "cli/actions.py"
+    return path != "cli/evaluation.py"
 
 
 RULES = (spoken, printed, sent, quoted, opened_local)
