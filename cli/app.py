@@ -16,6 +16,7 @@ from cli import (
     folders,
     oversight,
     plan_command,
+    pretrain_command,
     render,
     report_commands,
     report_view,
@@ -25,6 +26,7 @@ from cli import (
 from cli.options import (
     AsJson,
     Data,
+    From,
     ImageSize,
     PublicData,
     RunFolder,
@@ -43,6 +45,7 @@ app = typer.Typer(
 )
 app.command()(plan_command.plan)
 app.add_typer(trust_commands.keys_app, name="keys")
+app.command()(pretrain_command.pretrain)
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
 app.add_typer(budget_commands.budget_app, name="budget")
@@ -60,6 +63,7 @@ def train(
     data: Data = None,
     image_size: ImageSize = None,
     public: PublicData = None,
+    begin_from: From = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<plan>.")
     ] = None,
@@ -116,6 +120,7 @@ def train(
         device=device,
         physical_batch_size=physical_batch,
         allow_code_change=allow_code_change,
+        pretrained=actions.weights_of(begin_from),
     )
     finished = actions.run_training(
         made,
@@ -126,7 +131,12 @@ def train(
         image_size=image_size,
         public=public,
     )
-    options_again = {"--data": data, "--public": public, "--register": register}
+    options_again = {
+        "--data": data,
+        "--public": public,
+        "--from": begin_from,
+        "--register": register,
+    }
     named = "".join(f" {k} {v}" for k, v in options_again.items() if v is not None)
     render.training(made, folder, named, finished=finished, as_json=as_json)
     raise typer.Exit(0 if finished else 1)

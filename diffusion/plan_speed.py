@@ -6,7 +6,7 @@ from diffusion.blueprint import network_of, performance_of
 from diffusion.denoisers import loss_of
 from diffusion.gaussian_prior import GaussianPrior, fit
 from diffusion.measure import measure_speed
-from diffusion.parts import answering, new_learned, whole
+from diffusion.parts import answering, come_to, new_learned, whole
 from diffusion.processor import tuned_for
 from diffusion.queries import prior_config
 from diffusion.watching import RunOptions
@@ -35,12 +35,14 @@ def seconds_per_draw(plan: Plan, *, options: RunOptions | None = None) -> float:
             hint="leave --compute away, or let a stage learn from private records",
         )
     phase = plan.private_phases[0]
-    network = network_of(plan)
-    learner = new_learned(plan, options).parts[answering(plan, Source.PRIVATE)]
+    learned = new_learned(plan, options)
+    come_to(learned, plan, phase.name)
+    learner = learned.parts[answering(plan, Source.PRIVATE)]
+    config = network_of(plan).config
     with tuned_for(plan):
         found = measure_speed(
-            network,
-            network.config,
+            learner.network,
+            config,
             loss=loss_of(plan, whole(plan), _stand_in(plan)),
             performance=performance_of(learner, options),
             noise_multiplicity=phase.noise_multiplicity,

@@ -38,8 +38,9 @@ from privplan.candidates import ChoiceRequest, Compute
 from privplan.choice import choose
 from privplan.declared import DIGITS, DeclaredData
 from privplan.errors import ParameterError
+from privplan.free_phases import PublicData
 from privplan.plan_choice import start_of
-from privplan.plan_phases import PublicData, Wishes
+from privplan.plan_phases import Wishes
 from privplan.plan_training import TrainingWishes
 from privplan.presets import Preset, resolve
 from privplan.recipes import recipe
@@ -120,7 +121,14 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         sigma_min=settings.sigma_min,
         sigma_max=settings.sigma_max,
     )
-    training = plan_training.training_of(request.training, preset, allocation, settings)
+    training = plan_training.training_of(
+        request.training,
+        preset,
+        allocation,
+        settings,
+        declared.document(data),
+        begin=request.wishes.pretrained,
+    )
     phases = _phases(request, preset, allocation, training, budget)
     draft = plan.Plan(
         format=plan.FORMAT,
