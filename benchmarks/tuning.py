@@ -13,10 +13,14 @@ CPU seconds are those of this process, so that other work on the machine counts 
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from diffusion import evaluate, pretrained, pretraining, run, sampling
 from diffusion.blueprint import mechanism_of, performance_of
@@ -25,12 +29,13 @@ from diffusion.denoisers import loss_of
 from diffusion.engines.live_bytes import LiveBytes
 from diffusion.loss import draw_rows
 from diffusion.parts import SHARED, come_to, new_learned, whole
+from diffusion.pretrained import PretrainedWeights
 from diffusion.sampler import SamplerConfig
 from diffusion.watching import RunOptions, Silent
 from privplan import plan_size, plan_training
 from privplan.free_phases import PublicData, public_phase
 from privplan.network_text import parse
-from privplan.plan import PlanShape
+from privplan.plan import Plan, PlanShape
 from privplan.planner import PlanRequest, TrainingWishes, Wishes, make_plan
 from privplan.presets import Preset
 from privplan.recipes import recipe
@@ -47,17 +52,17 @@ PROBE = 64
 class Stopwatch(Silent):
     """CPU seconds in the private phase."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.began = self.seconds = 0.0
 
-    def begin(self, phase, *, done, lost):  # noqa: ARG002
+    def begin(self, phase: Any, *, done: int, lost: int) -> None:
         self.began = time.process_time()
 
-    def advance(self, phase, *, done):
+    def advance(self, phase: Any, *, done: int) -> None:
         self.seconds = time.process_time() - self.began
 
 
-def checkpoint(source, folder, steps):
+def checkpoint(source: str, folder: Path, steps: int) -> PretrainedWeights:
     """Pretrain on public letters, unless that was done before."""
     if folder.exists():
         return pretrained.load(folder)
@@ -86,7 +91,13 @@ def checkpoint(source, folder, steps):
     return pretrained.load(folder)
 
 
-def planned(weights, tune, epsilon, rate, arguments):
+def planned(
+    weights: PretrainedWeights,
+    tune: str,
+    epsilon: float,
+    rate: float | None,
+    arguments: argparse.Namespace,
+) -> Plan:
     scratch = tune == "scratch"
     return make_plan(
         PlanRequest(
@@ -106,7 +117,7 @@ def planned(weights, tune, epsilon, rate, arguments):
     )
 
 
-def peak_bytes(plan, options):
+def peak_bytes(plan: Plan, options: RunOptions) -> int:
     """Bytes of tensors alive at the peak of one clipped sum over random rows."""
     learned = new_learned(plan, options)
     phase = plan.private_phases[0]
@@ -137,7 +148,14 @@ def peak_bytes(plan, options):
     return counted.peak
 
 
-def one(weights, tune, epsilon, rate, arguments, folder):
+def one(
+    weights: PretrainedWeights,
+    tune: str,
+    epsilon: float,
+    rate: float | None,
+    arguments: argparse.Namespace,
+    folder: Path,
+) -> dict[str, Any]:
     plan = planned(weights, tune, epsilon, rate, arguments)
     options = RunOptions(pretrained=None if tune == "scratch" else weights)
     watch = Stopwatch()
@@ -164,7 +182,7 @@ def one(weights, tune, epsilon, rate, arguments, folder):
     }
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("public")
     parser.add_argument("out", type=Path)

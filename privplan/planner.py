@@ -133,15 +133,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,
-        budget=plan.PlanBudget(
-            target_epsilon=budget.target_epsilon,
-            target_delta=budget.target_delta,
-            earlier_epsilon=request.earlier.epsilon,
-            earlier_delta=request.earlier.delta,
-            adjacency=budget.adjacency,
-            unit=budget.unit.name,
-            max_records_per_unit=budget.unit.max_records,
-        ),
+        budget=_written(budget, request.earlier),
         data=declared.document(data),
         stages=_stages(allocation),
         phases=phases,
@@ -150,6 +142,18 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         digest="0" * 64,
     )
     return plan.seal(draft)
+
+
+def _written(budget: PrivacyBudget, earlier: Spent) -> plan.PlanBudget:
+    return plan.PlanBudget(
+        target_epsilon=budget.target_epsilon,
+        target_delta=budget.target_delta,
+        earlier_epsilon=earlier.epsilon,
+        earlier_delta=earlier.delta,
+        adjacency=budget.adjacency,
+        unit=budget.unit.name,
+        max_records_per_unit=budget.unit.max_records,
+    )
 
 
 def _stages(allocation: StageAllocation) -> tuple[plan.PlanStage, ...]:
