@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            _with_default_stages(given), prog_name="privplan", standalone_mode=False
+            _with_default_stages(given),
+            prog_name="privplan",
+            standalone_mode=False,
+            obj=given,
         )
     except ParameterError as error:
         message, hint = in_options(error.message), in_options(error.hint)

@@ -6,13 +6,14 @@ load torch.
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.live import Interrupt, LiveView
+from cli.live import Interrupt, LiveView, QuietView
 from cli.plan_inputs import check_public
 from privplan import canonical, files, keys, ledger, report, signing
 from privplan.code_identity import source_digest
@@ -65,8 +66,10 @@ def run_training(
     from diffusion.run import train  # noqa: PLC0415
 
     images = load_private(data, image_size=image_size, classes=plan.data.classes)
-    interrupt = Interrupt()
-    with LiveView(plan, interrupt).shown() as view:
+    several, first = options.ranks.count > 1, options.ranks.first
+    interrupt = Interrupt(quiet=not first, launcher=os.getppid() if several else None)
+    watching = LiveView(plan, interrupt) if first else QuietView(interrupt)
+    with watching.shown() as view:
         return train(
             plan,
             images,

@@ -59,6 +59,8 @@ _OPTIONS = {
     "prior_noise": "--prior-noise",
     "synthetic_weight": "--synthetic-weight",
     "shift": "--shift",
+    "devices": "--devices",
+    "patience_seconds": "--rank-timeout",
 }
 _SUBJECT = re.compile(r"^(\w+)(?= is )|(?<=^give )(\w+)")
 

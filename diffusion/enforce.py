@@ -219,7 +219,12 @@ class Guard:
 
 
 def begin(
-    plan: Plan, images: PrivateImages, folder: Path, *, charge: Charge | None = None
+    plan: Plan,
+    images: PrivateImages,
+    folder: Path,
+    *,
+    charge: Charge | None = None,
+    processes: int = 1,
 ) -> Guard:
     """Open a new ledger for a plan on some data that `check` has passed.
 
@@ -228,6 +233,7 @@ def begin(
         images: The private records.
         folder: The run folder.
         charge: The register that pays for the run; reserved before the ledger exists.
+        processes: How many carry it out; this one keeps the ledger.
 
     Raises:
         BudgetExceededError: The data set has not enough left.
@@ -240,7 +246,11 @@ def begin(
         plan_digest=plan.digest,
         data_digest=digest,
         code_digest=source_digest(),
-        allowances=[_allowance(phase) for phase in plan.phases],
+        allowances=[
+            Allowance(phase=phase.name, event=phase.event, steps=phase.steps)
+            for phase in plan.phases
+        ],
+        processes=processes,
     )
     return _tied(ledger, plan, folder, charge, taken)
 
@@ -252,6 +262,7 @@ def resume(
     *,
     allow_code_change: bool = False,
     charge: Charge | None = None,
+    processes: int = 1,
 ) -> Guard:
     """Open the ledger of a run that began earlier; after `check`.
 
@@ -269,6 +280,7 @@ def resume(
         data_digest=digest,
         code_digest=source_digest(),
         allow_code_change=allow_code_change,
+        processes=processes,
     )
     return _tied(ledger, plan, folder, charge, taken)
 
@@ -287,7 +299,3 @@ def _tied(
         ledger.close()
         raise
     return Guard(ledger, plan)
-
-
-def _allowance(phase: PlanPhase) -> Allowance:
-    return Allowance(phase=phase.name, event=phase.event, steps=phase.steps)

@@ -7,6 +7,7 @@ stop; the run then finishes its step, saves and returns.
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from diffusion.ranks import ALONE, Ranks
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
@@ -61,6 +62,7 @@ class RunOptions:
         allow_code_change: Resume although the sources changed.
         unsafe_seed: For tests; makes the noise worthless, and the report says so.
         charge: The register that pays for the run; None if none keeps its data set.
+        ranks: The processes that carry out the run together.
     """
 
     engine: str = "auto"
@@ -70,6 +72,7 @@ class RunOptions:
     allow_code_change: bool = False
     unsafe_seed: int | None = None
     charge: Charge | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         if self.physical_batch_size is not None:
