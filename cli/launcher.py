@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from privplan.errors import ExitCode, PeerLostError
 
 if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import TCPStore
+    from torch.distributed.distributed_c10d import Store
 
 _HERE = "127.0.0.1"
 _LOOPBACKS = ("lo", "lo0")
@@ -50,9 +50,10 @@ def start(devices: int, arguments: Sequence[str]) -> int:
     Raises:
         PeerLostError: A process was killed, and no other was left to say so.
     """
-    from torch.distributed.distributed_c10d import TCPStore  # noqa: PLC0415 - imports torch
+    from torch import distributed  # noqa: PLC0415 - heavy
 
-    store = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
+    open_store = distributed.TCPStore  # type: ignore[attr-defined] # made in C++
+    store = open_store(_HERE, 0, is_master=True, wait_for_workers=False)
     command = [sys.executable, "-m", "cli", *arguments]
     running = [
         subprocess.Popen(  # noqa: S603 - this program, with what was typed
@@ -133,7 +134,7 @@ def _kill(running: Sequence[Process]) -> None:
         process.wait()
 
 
-def _code(store: TCPStore, codes: Sequence[int]) -> int:
+def _code(store: Store, codes: Sequence[int]) -> int:
     """Return the code of the process that said why; without one, the largest."""
     from diffusion.team import failure_in  # noqa: PLC0415 - imports torch
 

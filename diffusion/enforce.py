@@ -122,8 +122,7 @@ def check_public(plan: Plan, public: PublicImages | None) -> None:
     """Compare public images with those the plan names.
 
     Raises:
-        ParameterError: The plan learns from public images and there are none, or it
-            does not and there are some.
+        ParameterError: There are none, but the plan asks for some; or the reverse.
         PolicyError: They are other images than the plan names.
     """
     phases = plan.phases_of(PublicPhase)

@@ -118,9 +118,9 @@ def _check_together(plan: Plan, images: PrivateImages, ranks: Ranks) -> None:
         plan=plan.digest, data=data_digest(images), code=source_digest()
     )
     if differ:
-        changed = " and ".join(differ)
+        name = " and ".join(differ)
         raise PolicyError(
-            f"the processes of this run do not have the same {changed}",
+            f"the processes of this run do not have the same {name}",
             hint="give every process the same plan, the same data and the same version "
             "of privplan",
         )

@@ -1,8 +1,7 @@
 """The ledger: an append-only record of privacy already spent.
 
-A run must never spend privacy that nobody wrote down. So the trainer *reserves* steps
-here before it touches the data; a crash in between leaves steps that count although
-nothing was released, and never the other way round.
+The trainer *reserves* steps here before it touches the data; a crash in between leaves
+steps that count although nothing was released, and never the other way round.
 
     reserve(phase, count)  ->  train  ->  settle(phase, count)
 
@@ -17,9 +16,7 @@ composed tightly afterwards, while events can be counted again by a better accou
 
 A chain of hashes shows edits, but not that its end was cut off or all of it written
 anew. `hash_at` compares with a head that was kept elsewhere: in a checkpoint, a report.
-
-Units: counts are whole steps. Edges: writes one SQLite file per run, through
-`ledger_session`.
+Edges: writes one SQLite file per run, through `ledger_session`.
 """
 
 from __future__ import annotations
@@ -98,8 +95,8 @@ class Ledger:
         Args:
             path: Where it will be; its folder exists, on a local disk.
             plan_digest: SHA-256 of the plan, in hex.
-            data_digest: SHA-256 of the data, in hex; private, kept as a commitment.
-            code_digest: SHA-256 of the code that will train, in hex.
+            data_digest: Of the data; private, and kept as a commitment only.
+            code_digest: Of the code that will train.
             allowances: The most steps of each phase, in the order of the plan.
             processes: How many carry out this session; this one speaks for them.
 
@@ -159,7 +156,7 @@ class Ledger:
 
         Args:
             phase: Which phase of the plan.
-            count: How many steps; at least 1. They count even if they never happen.
+            count: At least 1. They count even if they never happen.
 
         Raises:
             BudgetExceededError: More steps than allowed; nothing was written.
@@ -220,7 +217,7 @@ class Ledger:
             facts: Public facts about it.
 
         Raises:
-            ParameterError: The digest is malformed.
+            ParameterError: A malformed digest.
             PolicyError: Another process has the run now.
             LedgerError: It could not be written.
         """

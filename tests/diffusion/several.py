@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import sklearn.cluster  # noqa: F401 - imported late otherwise, once per process
 import torch
-from torch.distributed.distributed_c10d import TCPStore
+from torch.distributed import TCPStore
 
 from diffusion import checkpoint, enforce, pacing, run, team, trainer
 from diffusion.blueprint import mechanism_of, performance_of
@@ -130,7 +130,13 @@ ACTS = {
 
 def draws_on_its_own(ranks):
     """The fault: a process takes its share of a batch that it chose itself."""
-    ranks.stream = lambda random: RandomSource().stream()
+    real = ranks.stream
+
+    def stream(random):
+        real(random)
+        return RandomSource().stream()
+
+    ranks.stream = stream
 
 
 def noise_per_rank(ranks, mechanism):
@@ -160,8 +166,8 @@ def measured(case, plan, images, ranks, note):
     if case.get("fault") == "noise per rank":
         noise_per_rank(ranks, mechanism)
     found = []
-    learner.update = lambda: found.append(
-        torch.cat([p.grad.flatten() for p in learner.network.parameters()])
+    trainer.Learner.update = lambda one: found.append(
+        torch.cat([p.grad.flatten() for p in one.network.parameters()])
     )
     for _ in range(case["steps"]):
         trainer.private_step(
