@@ -143,7 +143,10 @@ def train(
             public=public,
         )
         if ranks.first:
-            named = render.named(data=data, public=public, register=register)
+            several = devices if devices > 1 else None
+            named = render.named(
+                data=data, public=public, register=register, devices=several
+            )
             render.training(made, folder, named, finished=finished, as_json=as_json)
     raise typer.Exit(0 if finished else 1)
 

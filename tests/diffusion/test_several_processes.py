@@ -94,8 +94,7 @@ KILLED = {
         "count": 2, "rank": rank, "point": point, "at": at, "act": "kill"
     }
     for point, rank, at in (
-        ("asking", 0, 3), ("batch", 1, 2), ("gradient", 0, 2), ("noise", 0, 3),
-        ("update", 1, 4),
+        ("asking", 0, 3), ("gradient", 1, 2), ("noise", 0, 3),
     )
 }  # fmt: skip
 MATRIX = {
