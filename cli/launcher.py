@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _HERE = "127.0.0.1"
 _LOOPBACKS = ("lo", "lo0")
-_PATIENCE_AFTER_FAILURE = 30.0
+_PATIENCE_AFTER_FAILURE = 120.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Process = subprocess.Popen[bytes]
