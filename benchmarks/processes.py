@@ -1,6 +1,6 @@
 """What several processes cost and gain per private step, over the loopback.
 
-    python benchmarks/processes.py              1 and 2 processes, 20 steps each
+    python benchmarks/processes.py              1 and 2 processes, 10 steps each
     python benchmarks/processes.py 1 2 4        other numbers of processes
 
 Prints the median wall time of a step, the CPU time of all processes per step, and the
@@ -34,14 +34,14 @@ from privplan.plan import Plan
 from privplan.planner import PlanRequest, Wishes, make_plan
 from privplan.stages import Source
 
-STEPS, WARM = 20, 2
+STEPS, WARM = 10, 2
 torch.set_num_threads(1)
 
 
 def made() -> Plan:
-    """Return the plan: a sixth of the digits per step, two draws each."""
+    """Return the plan: some 43 of the 1,437 digits per step, two draws each."""
     wishes = Wishes(
-        steps=100, sample_rate=0.17, noise_multiplicity=2, synthetic_steps=1
+        steps=100, sample_rate=0.03, noise_multiplicity=2, synthetic_steps=1
     )
     return make_plan(PlanRequest(target_epsilon=10.0, stages="", wishes=wishes))
 
