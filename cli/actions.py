@@ -6,6 +6,7 @@ load torch.
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import replace
 from importlib import metadata
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cli import pages
 from cli.evaluation import EVALUATION_NAME
-from cli.live import Interrupt, LiveView, Wanted
+from cli.live import Interrupt, LiveView, QuietView, Wanted
 from cli.plan_inputs import check_public
 from privplan import (
     audits,
@@ -84,9 +85,14 @@ def run_training(
     from diffusion.run import train  # noqa: PLC0415
 
     images = load_private(data, image_size=image_size, classes=plan.data.classes)
-    interrupt = Interrupt()
-    with LiveView(plan, interrupt, folder, wanted=wanted).shown() as view:
-        if wanted is not None and wanted.previews:
+    first, launched = options.ranks.first, options.ranks.count > 1
+    interrupt = Interrupt(quiet=not first, launcher=os.getppid() if launched else None)
+    if not first:
+        watching: LiveView | QuietView = QuietView(interrupt)
+    else:
+        watching = LiveView(plan, interrupt, folder, wanted=wanted)
+    with watching.shown() as view:
+        if isinstance(view, LiveView) and wanted is not None and wanted.previews:
             options = replace(options, gallery=view)
         finished = train(
             plan,
@@ -97,7 +103,8 @@ def run_training(
             options=options,
             watcher=view,
         ).finished
-        view.finish(finished=finished)
+        if isinstance(view, LiveView):
+            view.finish(finished=finished)
     return finished
 
 

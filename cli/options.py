@@ -81,6 +81,8 @@ _OPTIONS = {
     "learning_rate": "--learning-rate",
     "batch_size": "--batch-size",
     "channels": "--channels",
+    "devices": "--devices",
+    "patience_seconds": "--rank-timeout",
 }
 _SUBJECT = re.compile(r"^(\w+)(?= is )|(?<=^give )(\w+)")
 

@@ -78,4 +78,5 @@ def performance_of(learner: Learner, options: RunOptions) -> Performance:
         engine=engine(options.engine, learner.network),
         physical_batch=PhysicalBatch(options.physical_batch_size),
         device=torch.device(options.device),
+        ranks=options.ranks,
     )

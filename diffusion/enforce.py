@@ -196,7 +196,12 @@ class Guard:
 
 
 def begin(
-    plan: Plan, images: PrivateImages, folder: Path, *, charge: Charge | None = None
+    plan: Plan,
+    images: PrivateImages,
+    folder: Path,
+    *,
+    charge: Charge | None = None,
+    processes: int = 1,
 ) -> Guard:
     """Open a new ledger for a plan on some data that `check` has passed.
 
@@ -205,6 +210,7 @@ def begin(
         images: The private records.
         folder: The run folder.
         charge: The register that pays for the run; reserved before the ledger exists.
+        processes: How many carry it out; this one keeps the ledger.
 
     Raises:
         BudgetExceededError: The data set has not enough left.
@@ -217,7 +223,11 @@ def begin(
         plan_digest=plan.digest,
         data_digest=digest,
         code_digest=source_digest(),
-        allowances=[_allowance(phase) for phase in plan.phases],
+        allowances=[
+            Allowance(phase=phase.name, event=phase.event, steps=phase.steps)
+            for phase in plan.phases
+        ],
+        processes=processes,
     )
     return _tied(ledger, plan, folder, charge, taken)
 
@@ -229,6 +239,7 @@ def resume(
     *,
     allow_code_change: bool = False,
     charge: Charge | None = None,
+    processes: int = 1,
 ) -> Guard:
     """Open the ledger of a run that began earlier; after `check`.
 
@@ -246,6 +257,7 @@ def resume(
         data_digest=digest,
         code_digest=source_digest(),
         allow_code_change=allow_code_change,
+        processes=processes,
     )
     return _tied(ledger, plan, folder, charge, taken)
 
@@ -264,7 +276,3 @@ def _tied(
         ledger.close()
         raise
     return Guard(ledger, plan)
-
-
-def _allowance(phase: PlanPhase) -> Allowance:
-    return Allowance(phase=phase.name, event=phase.event, steps=phase.steps)

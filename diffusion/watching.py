@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from diffusion.pretrained import PretrainedWeights
+from diffusion.ranks import ALONE, Ranks
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
@@ -84,6 +85,7 @@ class RunOptions:
         charge: The register that pays for the run; None if none keeps its data set.
         rules: The policy and approval it was held to; noted before a record is read.
         pretrained: The checkpoint that a plan names; a plan names one by digest.
+        ranks: The processes that carry out the run together.
     """
 
     engine: str = "auto"
@@ -96,6 +98,7 @@ class RunOptions:
     charge: Charge | None = None
     rules: RunRules = field(default_factory=RunRules)
     pretrained: PretrainedWeights | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         if self.physical_batch_size is not None:

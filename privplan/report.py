@@ -136,6 +136,7 @@ def realised(plan: Plan, ledger: LedgerContent) -> Realised:
         phases=counts,
         spent_epsilon_upper=spent.upper,
         sessions=ledger.sessions,
+        processes=ledger.processes,
         finished=all(part.counted == part.planned for part in counts),
     )
 

@@ -94,6 +94,7 @@ class Realised(Document):
     spent_epsilon_upper: Number
     sessions: int = Field(ge=0)
     finished: bool
+    processes: Count = 1
 
 
 class LedgerPart(Document):

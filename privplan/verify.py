@@ -192,6 +192,8 @@ def _steps(case: _Case) -> str:
         raise _wrong("the report's steps do not fit what it says of the run's end")
     if case.content is None:
         raise _NotTakenError("the ledger was not available to count again")
+    if said.realised.processes > case.content.processes:
+        raise _wrong("the report names more processes than its ledger")
     for part in said.realised.phases:
         counted = case.content.counted(part.phase)
         if not part.counted <= counted <= part.planned:
