@@ -89,14 +89,14 @@ def verify(
         findings.append(finding)
         if finding.outcome is Outcome.FAILED and number in {"V1", "V2"}:
             break
-    said = case.predicate
-    return Verdict(findings=tuple(findings), predicate=said, keyids=case.keyids)
+    keyids, said = case.keyids, case.predicate
+    return Verdict(findings=tuple(findings), predicate=said, keyids=keyids)
 
 
 def alone(said: Predicate) -> tuple[Finding, ...]:
     """Take the steps that need what a report says and nothing else, and no time."""
-    case = _Case(text=b"", folder=_NOWHERE, trusted=(), ledger_path=_NOWHERE)
-    case.predicate = said
+    place = _NOWHERE
+    case = _Case(text=b"", folder=place, trusted=(), ledger_path=place, predicate=said)
     return tuple(_take(case, *step) for step in _STEPS if step[0] in _ALONE)
 
 
@@ -276,15 +276,13 @@ def _verdict(case: _Case) -> str:
 
 
 def _preflight(case: _Case) -> str:
-    found = judge(case.report())
-    if found is None:
+    if (found := judge(case.report())) is None:
         raise _NotTakenError("this report carries no preflight")
     return found
 
 
 def _wrong(problem: str) -> IntegrityError:
-    hint = "ask the one who signed for an unchanged report and its files"
-    return IntegrityError(problem, hint=hint)
+    return IntegrityError(problem, hint="ask the signer for an unchanged report")
 
 
 _STEPS: tuple[tuple[str, str, Callable[[_Case], str]], ...] = (
