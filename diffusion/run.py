@@ -147,13 +147,15 @@ def _make_ready(
     plan: Plan, folder: Path, watcher: Watcher, options: RunOptions, *, resume: bool
 ) -> None:
     _check_folder(plan, folder, resume=resume)
-    flown = _fly(plan, options)
+    finished = resume and (folder / checkpoint.MODEL_NAME).exists()
+    flown = None if finished else _fly(plan, options)
     files.make_folder(folder / "checkpoint")
     if not resume:
         watcher.ready(plan)
     if not (folder / PLAN_NAME).exists():
         plans.write(plan, folder / PLAN_NAME)
-    files.write_text(folder / PREFLIGHT_NAME, to_text(flown), what="preflight")
+    if flown is not None:
+        files.write_text(folder / PREFLIGHT_NAME, to_text(flown), what="preflight")
 
 
 def _guard(

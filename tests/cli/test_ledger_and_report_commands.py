@@ -150,7 +150,7 @@ def test_what_was_not_shown_is_said_in_words(run, cli):
     assert code == 0
     assert "could not be taken" in out
     assert "Not shown, because no ledger at ledger.sqlite" in err
-    assert err.count("Not shown") == 3
+    assert err.count("Not shown") == 4
 
 
 def test_the_wrong_key_is_called_the_wrong_key(run, cli, tmp_path):
