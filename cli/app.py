@@ -165,12 +165,9 @@ def train(
             made,
             actions.data_of(made, data),
             folder,
-            resume=resume,
-            options=options,
-            image_size=image_size,
-            public=public,
+            resume=resume, options=options, image_size=image_size, public=public,
             wanted=Wanted(previews=previews, log=log),
-        )
+        )  # fmt: skip
         if ranks.first:
             given = {"data": data, "public": public, "from": begin_from}
             several = devices if devices > 1 else None

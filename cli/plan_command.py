@@ -178,16 +178,11 @@ def plan(
         learning_rate=learning_rate,
     )
     training = TrainingWishes(
-        sharing=share,
-        pretraining=pretrain,
-        parameterisation=parameterisation,
-        mixture=plan_inputs.mixture_of(mixture),
-        flip=flip,
-        shift=shift,
-        optimiser=optimiser,
+        sharing=share, pretraining=pretrain, parameterisation=parameterisation,
+        mixture=plan_inputs.mixture_of(mixture), flip=flip, shift=shift, tune=tune,
         network=None if network is None else network_text.parse(network),
-        tune=tune,
-    )
+        optimiser=optimiser,
+    )  # fmt: skip
     request = PlanRequest(
         target_epsilon=plan_inputs.required(eps),
         target_delta=delta,

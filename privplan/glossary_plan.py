@@ -97,6 +97,14 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "batch_size": _BATCH,
         "learning_rate": _RATE,
     },
+    "PretrainedPhase": {
+        "kind": _KIND,
+        "name": _NAME,
+        "steps": _STEPS,
+        "event": "A no-op: no private record is touched, and the cost is 0.",
+        "checkpoint_digest": "SHA-256 of the checkpoint; another one is refused.",
+        "lineage": "What it learned from before: public images, or drawn ones.",
+    },
     "SyntheticPhase": {
         "kind": _KIND,
         "name": _NAME,
@@ -121,6 +129,7 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "flip": "Whether records are also shown mirrored, before the one clip.",
         "shift": "By how many pixels records are also moved, before the one clip.",
         "label_dropout": "How often the label is hidden, so that guidance works.",
+        "tune": "Which parts of the network learn from records; the rest stays.",
         "ema_decay": "How slowly the averaged weights follow; near 1 is slow.",
         "optimiser": "adam, adamw or sgd; sees noisy gradients only.",
     },
