@@ -104,6 +104,10 @@ def plan(
         Literal["fixed", "normalised", "adaptive"],
         typer.Option(help="adaptive: C follows the median, inside each step's noise."),
     ] = "fixed",
+    arithmetic: Annotated[
+        Literal["float64", "discrete"],
+        typer.Option(help="discrete: private steps in whole numbers, noise exact."),
+    ] = "float64",
     optimiser: Annotated[
         Literal["adam", "adamw", "sgd"], typer.Option(help="Of every phase.")
     ] = "adam",
@@ -164,6 +168,7 @@ def plan(
         synthetic_weight=synthetic_weight,
         queries=query_phases(query or []),
         clipping=clipping,
+        arithmetic=arithmetic,
         public=plan_inputs.declared_public(public, beside=data),
     )
     request = PlanRequest(

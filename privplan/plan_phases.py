@@ -68,6 +68,7 @@ class Wishes:
         synthetic_weight: Weight of the synthetic gradient in a mixture.
         clipping: "fixed", "normalised", or "adaptive": C follows the median gradient
             by a noisy count inside each step.
+        arithmetic: "float64", or "discrete": private steps in whole numbers.
     """
 
     steps: int | None = None
@@ -79,6 +80,7 @@ class Wishes:
     public: PublicData | None = None
     synthetic_weight: float = 1.0
     clipping: Literal["fixed", "normalised", "adaptive"] = "fixed"
+    arithmetic: Literal["float64", "discrete"] = "float64"
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -213,7 +215,11 @@ def private_phase(
     rate = _chosen(wishes.sample_rate, settings.sample_rate)
     rest = plan.whole_event(fixed)
 
-    def step(noise_multiplier: float) -> events.PoissonSampledGaussianEvent:
+    def step(noise_multiplier: float) -> events.StepEvent:
+        if wishes.arithmetic == "discrete":
+            return events.PoissonSampledDiscreteGaussianEvent(
+                sample_rate=rate, noise_multiplier=noise_multiplier
+            )
         return events.PoissonSampledGaussianEvent(
             sample_rate=rate, noise_multiplier=noise_multiplier
         )

@@ -130,6 +130,8 @@ def check_used(
         "--public": wishes.public is not None and "public" not in kinds,
         "--synthetic-weight": wishes.synthetic_weight != 1.0
         and training.sharing is not Sharing.MIXTURE,
+        "--arithmetic discrete": wishes.arithmetic == "discrete"
+        and "private" not in kinds,
         "--pretrain none": training.pretraining == "none"
         and bool(kinds & {"synthetic", "public"}),
     }

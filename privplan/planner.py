@@ -25,6 +25,7 @@ from privplan import (
     plan_training,
     prior_noise,
     risk,
+    whole_numbers,
 )
 from privplan.budget import (
     NOTHING_SPENT,
@@ -121,7 +122,10 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         sigma_max=settings.sigma_max,
     )
     training = plan_training.training_of(request.training, preset, allocation, settings)
+    if request.wishes.arithmetic == "discrete":
+        whole_numbers.check_clipping(request.wishes.clipping)
     phases = _phases(request, preset, allocation, training, budget)
+    whole_numbers.check(declared.document(data), training, phases)
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from privplan import accounting, canonical, ledger, ledger_export, opinions, signing
 from privplan import plan as plans
+from privplan import report_mechanism as mechanisms
 from privplan import report_words as words
 from privplan.errors import IntegrityError, PrivplanError
 from privplan.fields import read_document
@@ -126,6 +127,8 @@ def _schema(case: _Case) -> str:
 def _plan(case: _Case) -> str:
     inside = plans.from_text(plans.to_text(case.report().plan).encode())
     path = case.folder / PLAN_FILE
+    if case.report().mechanism.arithmetic != mechanisms.arithmetic(inside):
+        raise _wrong("the report names another arithmetic than its plan")
     if not path.exists():
         return f"plan {inside.digest[:16]} (inside the report; no file {PLAN_FILE})"
     if plans.read(path).digest != inside.digest:
@@ -241,9 +244,8 @@ def _second_opinion(case: _Case) -> str:
     others = opinions.besides(found.method, asked)
     if not opinions.agree(found.lower, found.upper, others):
         raise _wrong("the accountants disagree about the events of this plan")
-    return "; ".join(
-        f"{other.name} {other.lower:.4f} to {other.upper:.4f}" for other in others
-    )
+    said_by = (f"{o.name} ({o.method}) {o.lower:.4f} to {o.upper:.4f}" for o in others)
+    return "; ".join(said_by)
 
 
 def _exclusions(case: _Case) -> str:
@@ -280,8 +282,7 @@ def _preflight(case: _Case) -> str:
 
 
 def _wrong(problem: str) -> IntegrityError:
-    hint = "ask the one who signed for an unchanged report and its files"
-    return IntegrityError(problem, hint=hint)
+    return IntegrityError(problem, hint="ask the signer for the unchanged report")
 
 
 _STEPS: tuple[tuple[str, str, Callable[[_Case], str]], ...] = (

@@ -74,6 +74,8 @@ def test_a_check_that_does_not_see_the_fault_catches_nothing():
 
 
 SURVIVES = """
+import pytest
+
 from tests.faults.catching import fault
 
 pytest_plugins = []
