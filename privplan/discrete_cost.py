@@ -68,7 +68,7 @@ def epsilon_upper(event: Event, *, delta: float) -> float:
         ... )
         >>> run = SelfComposedEvent(event=step, count=1000)
         >>> round(epsilon_upper(run, delta=1e-5), 3)
-        3.529
+        3.588
     """
     return renyi.epsilon_upper(event, delta=delta, orders=WHOLE_ORDERS)
 

@@ -74,19 +74,15 @@ def test_a_check_that_does_not_see_the_fault_catches_nothing():
 
 
 SURVIVES = """
-import pytest
-
 from tests.faults.catching import fault
 
 pytest_plugins = []
 
 @fault("M4")
-@pytest.mark.slow
 def test_nobody_looks(caught):
     pass
 
 @fault("M5")
-@pytest.mark.slow
 def test_a_test_that_fails_catches_nothing(caught):
     caught.without_effect("said too early")
     assert False
