@@ -220,7 +220,7 @@ def test_nothing_is_claimed_between_whole_orders():
 
 
 def test_the_step_of_a_plan_in_whole_numbers_has_its_grid():
-    """Float noise under a discrete event would be charged by a proof that is not its."""
+    """Float noise under a discrete event would be charged by another's proof."""
     wishes = Wishes(steps=5, sample_rate=0.05, arithmetic="discrete")
     (phase,) = make_plan(PlanRequest(target_epsilon=3.0, wishes=wishes)).private_phases
     grid = mechanism_of(phase).grid
