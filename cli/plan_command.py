@@ -159,18 +159,6 @@ def plan(
     """
     if plan_saving.is_for_a_subcommand(context):
         return
-    wishes = Wishes(
-        steps=steps,
-        sample_rate=sample_rate,
-        noise_multiplicity=noise_multiplicity,
-        synthetic_steps=synthetic_steps,
-        prior_noise=prior_noise,
-        synthetic_weight=synthetic_weight,
-        queries=query_phases(query or []),
-        clipping=clipping,
-        arithmetic=arithmetic,
-        public=plan_inputs.declared_public(public, beside=data),
-    )
     request = PlanRequest(
         target_epsilon=plan_inputs.required(eps),
         target_delta=delta,
@@ -186,7 +174,18 @@ def plan(
             shift=shift,
             optimiser=optimiser,
         ),
-        wishes=wishes,
+        wishes=Wishes(
+            steps=steps,
+            sample_rate=sample_rate,
+            noise_multiplicity=noise_multiplicity,
+            synthetic_steps=synthetic_steps,
+            prior_noise=prior_noise,
+            synthetic_weight=synthetic_weight,
+            queries=query_phases(query or []),
+            clipping=clipping,
+            arithmetic=arithmetic,
+            public=plan_inputs.declared_public(public, beside=data),
+        ),
         second_opinions=verify,
     )
     request = replace(request, compute=plan_inputs.compute_of(request, compute, draws))
