@@ -113,6 +113,10 @@ def plan(
         Literal["fixed", "normalised", "adaptive"],
         typer.Option(help="adaptive: C follows the median, inside each step's noise."),
     ] = "fixed",
+    arithmetic: Annotated[
+        Literal["float64", "discrete"],
+        typer.Option(help="discrete: private steps in whole numbers, noise exact."),
+    ] = "float64",
     optimiser: Annotated[
         Literal["adam", "adamw", "sgd"], typer.Option(help="Of every phase.")
     ] = "adam",
@@ -165,18 +169,13 @@ def plan(
     if plan_saving.is_for_a_subcommand(context):
         return
     wishes = Wishes(
-        steps=steps,
-        sample_rate=sample_rate,
-        noise_multiplicity=noise_multiplicity,
-        synthetic_steps=synthetic_steps,
-        prior_noise=prior_noise,
-        synthetic_weight=synthetic_weight,
-        queries=query_phases(query or []),
-        clipping=clipping,
+        steps=steps, sample_rate=sample_rate, noise_multiplicity=noise_multiplicity,
+        synthetic_steps=synthetic_steps, prior_noise=prior_noise,
+        synthetic_weight=synthetic_weight, queries=query_phases(query or []),
+        clipping=clipping, arithmetic=arithmetic, learning_rate=learning_rate,
         public=plan_inputs.declared_public(public, beside=data),
         pretrained=None if begin_from is None else pretrained.read(begin_from),
-        learning_rate=learning_rate,
-    )
+    )  # fmt: skip
     training = TrainingWishes(
         sharing=share, pretraining=pretrain, parameterisation=parameterisation,
         mixture=plan_inputs.mixture_of(mixture), flip=flip, shift=shift, tune=tune,

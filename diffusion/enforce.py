@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from diffusion.data import PrivateImages, data_digest
-from privplan import accounting, canonical, line_grammar, plan_checks
+from privplan import accounting, canonical, line_grammar, plan_checks, whole_numbers
 from privplan.code_identity import source_digest
 from privplan.errors import (
     BudgetExceededError,
@@ -36,9 +36,11 @@ def check_plan(plan: Plan) -> None:
     Raises:
         BudgetExceededError: Its events cost more than its budget.
         IntegrityError: It claims less than its events cost.
+        ParameterError: It cannot be carried out in the arithmetic it names.
         PolicyError: One unit contributes more than one record.
     """
     plan_checks.check_unit(plan.budget)
+    whole_numbers.check(plan.data, plan.training, plan.phases)
     budget = plan.budget.as_budget()
     found = accounting.epsilon(
         plan.event, delta=budget.target_delta, adjacency=budget.adjacency
@@ -52,10 +54,10 @@ def check_plan(plan: Plan) -> None:
             target=budget.target_epsilon,
             hint="make the plan again with privplan plan",
         )
-    if not plan.accounting.epsilon_upper >= found.lower:
+    if not plan.accounting.epsilon_upper >= found.least_claim:
         raise IntegrityError(
             f"this plan claims epsilon {plan.accounting.epsilon_upper:.6g}, but its "
-            f"events cost at least {found.lower:.6g}",
+            f"events cost at least {found.least_claim:.6g}",
             hint="make the plan again with privplan plan",
         )
 
@@ -104,8 +106,7 @@ def check_queries(plan: Plan) -> None:
         ):
             raise PolicyError(
                 f"the plan asks '{phase.asked_as}', which training here does not ask",
-                hint="plan with labels:NOISE or count:NOISE alone; the other queries "
-                "are for plans that are carried out elsewhere",
+                hint="plan with labels:NOISE or count:NOISE alone",
             )
 
 

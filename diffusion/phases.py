@@ -111,7 +111,7 @@ def _private(run: Run, phase: PrivatePhase, learner: Learner) -> bool:
     run.watcher.begin(phase, done=counted, lost=counted - learner.steps_done)
     prior = _prior(run)
     mechanism = mechanism_of(phase, _beside(run, phase, prior))
-    performance = performance_of(learner, run.options)
+    performance = performance_of(learner, run.options, phase)
     loss = loss_of(run.plan, trained_at(run.plan, phase), prior)
     if run.ranks.first:
         with _discreet():

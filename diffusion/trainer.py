@@ -96,7 +96,7 @@ def private_step(
     )
     grid = mechanism.grid
     total = accumulate(
-        performance.engine if grid is None else GridEngine(grid),
+        performance.engine if grid is None else GridEngine(grid, performance.engine),
         learner.network,
         loss.row_loss,
         pieces,

@@ -105,6 +105,8 @@ def _check_clipping(phase: PrivatePhase) -> None:
     """Require a rule exactly where C follows the gradients, and one that fits."""
     if (phase.clipping == "adaptive") != (phase.adaptive is not None):
         raise _inconsistent("a rule for C is for adaptive clipping, and only for it")
+    if phase.in_whole_numbers and phase.adaptive is not None:
+        raise _inconsistent("a sum in whole numbers has a fixed C")
     if phase.adaptive is not None:
         votes = ClippingQuantile(votes_noise_std=phase.adaptive.count_noise)
         votes.gradient_noise_multiplier(phase.mechanism.noise_multiplier)

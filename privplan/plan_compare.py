@@ -117,7 +117,10 @@ def _phase(phase: PlanPhase, cost: PhaseCost, seconds: float | None) -> Facts:
     name = phase.name
     facts = {f"{name}: steps": f"{phase.steps:,}"}
     match phase.event:
-        case events.PoissonSampledGaussianEvent() as event:
+        case (
+            events.PoissonSampledGaussianEvent()
+            | events.PoissonSampledDiscreteGaussianEvent()
+        ) as event:
             facts[f"{name}: sample rate"] = decimal_text(event.sample_rate)
             facts[f"{name}: noise"] = decimal_text(event.noise_multiplier)
         case events.GaussianEvent() as event:

@@ -197,19 +197,24 @@ class PrivatePhase(Document):
     synthetic_weight: Number
 
     @property
-    def mechanism(self) -> events.PoissonSampledGaussianEvent:
+    def mechanism(self) -> events.StepEvent:
         """The event of one step.
 
         Raises:
             DocumentError: The event is not a Poisson-sampled Gaussian.
         """
-        if isinstance(self.event, events.PoissonSampledGaussianEvent):
+        if isinstance(self.event, events.StepEvent):
             return self.event
         raise DocumentError(
             f"phase '{self.name}' trains on private records, but its event is "
             f"'{events.to_json(self.event)['type']}'",
             hint="make the plan again with privplan plan",
         )
+
+    @property
+    def in_whole_numbers(self) -> bool:
+        """Whether sums and noise are whole steps of a grid."""
+        return isinstance(self.event, events.PoissonSampledDiscreteGaussianEvent)
 
 
 PlanPhase = Annotated[

@@ -60,6 +60,7 @@ class Wishes:
             by a noisy count inside each step.
         pretrained: The checkpoint that training begins from.
         learning_rate: Of the private steps.
+        arithmetic: "float64", or "discrete": private steps in whole numbers.
     """
 
     steps: int | None = None
@@ -73,6 +74,7 @@ class Wishes:
     clipping: Literal["fixed", "normalised", "adaptive"] = "fixed"
     pretrained: Pretrained | None = None
     learning_rate: float | None = None
+    arithmetic: Literal["float64", "discrete"] = "float64"
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -197,7 +199,11 @@ def private_phase(
     rate = _chosen(wishes.sample_rate, settings.sample_rate)
     rest = plan.whole_event(fixed)
 
-    def step(noise_multiplier: float) -> events.PoissonSampledGaussianEvent:
+    def step(noise_multiplier: float) -> events.StepEvent:
+        if wishes.arithmetic == "discrete":
+            return events.PoissonSampledDiscreteGaussianEvent(
+                sample_rate=rate, noise_multiplier=noise_multiplier
+            )
         return events.PoissonSampledGaussianEvent(
             sample_rate=rate, noise_multiplier=noise_multiplier
         )

@@ -107,7 +107,10 @@ def _row(cost: PhaseCost) -> tuple[str, ...]:
 
 def _noise(event: events.Event) -> str:
     match event:
-        case events.PoissonSampledGaussianEvent() | events.GaussianEvent():
+        case (
+            events.PoissonSampledGaussianEvent()
+            | events.PoissonSampledDiscreteGaussianEvent()
+        ) | events.GaussianEvent():
             return f"{event.noise_multiplier:g}"
         case _:
             return "-"

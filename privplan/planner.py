@@ -25,6 +25,7 @@ from privplan import (
     plan_training,
     prior_noise,
     risk,
+    whole_numbers,
 )
 from privplan.budget import (
     NOTHING_SPENT,
@@ -129,7 +130,10 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         declared.document(data),
         begin=request.wishes.pretrained,
     )
+    if request.wishes.arithmetic == "discrete":
+        whole_numbers.check_clipping(request.wishes.clipping)
     phases = _phases(request, preset, allocation, training, budget)
+    whole_numbers.check(declared.document(data), training, phases)
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,

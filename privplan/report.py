@@ -30,9 +30,11 @@ from privplan.plan import Plan, PlanOpinion
 from privplan.register_run import reservation_of
 from privplan.reliance import relied_on, trains
 from privplan.report_mechanism import (
+    arithmetic,
     charged_labels,
     clipping,
     covered,
+    in_whole_numbers,
     noise,
     sampling,
 )
@@ -90,7 +92,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         data=_commitment(ledger),
         code=_code(around),
         utility=around.utility,
-        limitations=words.LIMITATIONS,
+        limitations=words.limitations(in_whole_numbers=in_whole_numbers(plan)),
         reservation=reservation_of(ledger),
         written=moments.text(moments.now()),
         rules=rules_of(ledger),
@@ -248,7 +250,7 @@ def _mechanism(plan: Plan, ledger: LedgerContent) -> Mechanism:
         non_finite_gradients="count as zero",
         empty_batch="a step of noise only",
         randomness=words.SEEDED if ledger.unsafe else words.RANDOMNESS,
-        arithmetic="L1 float64 on a public grid",
+        arithmetic=arithmetic(plan),
     )
 
 

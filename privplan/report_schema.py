@@ -18,6 +18,12 @@ from privplan.preflight import PreflightPart
 PREDICATE_TYPE = "https://privplan.dev/attestation/dp-training/v1"
 
 Words = dict[str, str]
+Arithmetic = Literal[
+    "L1 float64 on a public grid",
+    "L2 whole numbers, exact discrete Gaussian noise",
+    "L2 whole numbers, exact discrete Gaussian noise; queries L1 float64 on a public "
+    "grid",
+]
 
 
 class Epsilon(Document):
@@ -76,7 +82,7 @@ class Mechanism(Document):
     non_finite_gradients: Literal["count as zero"]
     empty_batch: Literal["a step of noise only"]
     randomness: str
-    arithmetic: Literal["L1 float64 on a public grid"]
+    arithmetic: Arithmetic
 
 
 class PhaseCount(Document):

@@ -53,15 +53,21 @@ PRETRAINED = (
 )
 PUBLIC_IMAGES = "These images hold no protected record: {data}."
 
-LIMITATIONS: tuple[str, ...] = (
+_LIMITATIONS: tuple[str, ...] = (
     "A signature proves who made this statement and that it was not edited. It does "
     "not prove that noise was drawn.",
     "A hash chain shows edits. Whoever holds the whole ledger could rewrite it from "
     "the start; compare its head with one noted elsewhere.",
     "The bound covers this one run. Other runs on the same data add to it.",
-    "Noise is float64 on a public grid of powers of two. That closes the known attack "
-    "on low bits; it is a hardening, not a proof.",
     "Groups of k related records are protected k times less.",
+)
+_IN_FLOATS = (
+    "Noise is float64 on a public grid of powers of two. That closes the known attack "
+    "on low bits; it is a hardening, not a proof."
+)
+_IN_WHOLE_NUMBERS = (
+    "Noise of the training is exact on whole numbers. Its sampler takes a time that "
+    "depends on the noise it draws, and queries beside it are in float64."
 )
 
 RANDOMNESS = (
@@ -71,6 +77,17 @@ RANDOMNESS = (
 SEEDED = "AES-256-CTR under keys from a seed: predictable, so it protects nobody"
 
 DENOMINATOR = "expected batch size, a constant of the plan; queries are sums"
+
+
+def limitations(*, in_whole_numbers: bool) -> tuple[str, ...]:
+    """Say what no report can promise.
+
+    Args:
+        in_whole_numbers: Whether the training is.
+    """
+    last = _IN_WHOLE_NUMBERS if in_whole_numbers else _IN_FLOATS
+    return (*_LIMITATIONS[:-1], last, _LIMITATIONS[-1])
+
 
 _STATEMENT = (
     "Training read the private records only through the events listed here; together "

@@ -27,6 +27,7 @@ from pathlib import Path
 from privplan import accounting, canonical, ledger, ledger_export, opinions, signing
 from privplan import plan as plans
 from privplan import reliance as relying
+from privplan import report_mechanism as mechanisms
 from privplan import report_words as words
 from privplan.errors import IntegrityError, PrivplanError
 from privplan.fields import read_document
@@ -127,6 +128,8 @@ def _schema(case: _Case) -> str:
 def _plan(case: _Case) -> str:
     inside = plans.from_text(plans.to_text(case.report().plan).encode())
     path = case.folder / PLAN_FILE
+    if case.report().mechanism.arithmetic != mechanisms.arithmetic(inside):
+        raise _wrong("the report names another arithmetic than its plan")
     if not path.exists():
         return f"plan {inside.digest[:16]} (inside the report; no file {PLAN_FILE})"
     if plans.read(path).digest != inside.digest:
@@ -226,10 +229,7 @@ def _epsilon(case: _Case) -> str:
             f"{found.upper:.9g}"
         )
     if not claim.epsilon.upper <= claim.epsilon.target:
-        raise _wrong(
-            f"the claim, epsilon {claim.epsilon.upper:.9g}, is above the target "
-            f"{claim.epsilon.target:g}"
-        )
+        raise _wrong(f"the claim, {claim.epsilon.upper:.9g}, is above the target")
     return (
         f"recomputed {canonical.text_up(found.upper, 4)}, claimed "
         f"{canonical.text_up(claim.epsilon.upper, 4)}, target {claim.epsilon.target:g}"
@@ -244,9 +244,8 @@ def _second_opinion(case: _Case) -> str:
     others = opinions.besides(found.method, asked)
     if not opinions.agree(found.lower, found.upper, others):
         raise _wrong("the accountants disagree about the events of this plan")
-    return "; ".join(
-        f"{other.name} {other.lower:.4f} to {other.upper:.4f}" for other in others
-    )
+    said_by = (f"{o.name} ({o.method}) {o.lower:.4f} to {o.upper:.4f}" for o in others)
+    return "; ".join(said_by)
 
 
 def _exclusions(case: _Case) -> str:

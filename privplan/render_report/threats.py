@@ -25,6 +25,13 @@ _HIGH_EPSILON = 10.0
 Row = tuple[str, Badge, str]
 
 
+_FLOATS = {
+    "L1": "It closes the known attack on low bits; it is not a proof.",
+    "L2": "Sums and noise of the training are exact, and a gradient's length is "
+    "counted after rounding. Time taken, and queries, are not covered.",
+}
+
+
 def section(said: Predicate) -> Section:
     """Return the section about threats.
 
@@ -104,8 +111,7 @@ def _mechanism(said: Predicate) -> tuple[Row, ...]:
         (
             "floating point",
             _PARTLY,
-            f"{found.arithmetic}. It closes the known attack on low bits; it is not a "
-            "proof.",
+            f"{found.arithmetic}. {_FLOATS[found.arithmetic[:2]]}",
         ),
         (
             "side channels: time, memory, power",
