@@ -95,7 +95,9 @@ def _canaries(setting: Setting) -> list[Measured]:
     )
 
 
-def of_learning(network: nn.Module, setting: Setting, images: PrivateImages) -> list[Check]:
+def of_learning(
+    network: nn.Module, setting: Setting, images: PrivateImages
+) -> list[Check]:
     """Take one real step, with a real optimiser; what does not learn must stay.
 
     Args:

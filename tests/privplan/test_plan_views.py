@@ -8,13 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from privplan import svg
+from privplan import plan_compare, plan_plot, svg
 from privplan.canonical import text_up
 from privplan.planner import PlanRequest, make_plan
 from privplan.summary import phase_costs
 
 ROOT = Path(__file__).parents[2]
 DRAWN = "coarse=synthetic,context=synthetic,cleaning=synthetic"
+FREE = PlanRequest(target_epsilon=1.0, stages=DRAWN)
 
 
 def parsed(text):
@@ -48,7 +49,7 @@ def test_text_and_html_hold_the_same_numbers(plan):
 
 
 def test_a_plan_without_private_steps_shows_too():
-    free = make_plan(PlanRequest(target_epsilon=1.0, stages=DRAWN))
+    free = make_plan(FREE)
     assert "epsilon 0" in str(free.table())
     parsed(free.plot().svg)
 
@@ -93,3 +94,19 @@ def test_showing_a_plan_loads_no_plot_library_and_no_torch():
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "set()"
+
+
+def test_the_stages_of_several_plans_have_a_row_each(plan):
+    drawn = plan_plot.stages({"mine": plan, "free": make_plan(FREE)})
+    parsed(drawn.svg)
+    for word in ("mine", "free", "gaussian", "private", "synthetic"):
+        assert f">{word}</text>" in drawn.svg
+
+
+def test_differences_are_the_rows_of_the_comparison_that_differ(plan):
+    other = make_plan(PlanRequest(target_epsilon=2.0, stages="best"))
+    table = plan_compare.differences({"one": plan, "two": other})
+    rows = [row for row in plan_compare.compare([plan, other]) if row.differs]
+    assert table.rows == tuple((row.name, *row.values) for row in rows)
+    assert not plan_compare.differences({"one": plan, "same": plan}).rows
+    assert str(plan_compare.differences({"one": plan, "same": plan}))
