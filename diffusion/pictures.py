@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion.readers.image_set import PublicImages
+from diffusion.readers.image_set import ImageSet
 from privplan import checks, files
 from privplan.errors import PolicyError
 
@@ -38,7 +38,7 @@ class Picture:
         return f"Picture of {len(self.png):,} bytes of PNG"
 
 
-def picture(images: PublicImages, *, rows: int = 4, columns: int = 10) -> Picture:
+def picture(images: ImageSet, *, rows: int = 4, columns: int = 10) -> Picture:
     """Show the first images of a public set, row by row.
 
     Args:
@@ -57,7 +57,7 @@ def picture(images: PublicImages, *, rows: int = 4, columns: int = 10) -> Pictur
         b'PNG'
     """
     checks.count(rows=rows, columns=columns)
-    if not isinstance(images, PublicImages):
+    if images.is_private:
         raise PolicyError(
             "a picture is kept where it is shown, so only public images are shown",
             hint="show samples, or images that were loaded with load_public",

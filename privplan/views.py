@@ -92,8 +92,9 @@ def verdict(found: Verdict) -> Table:
 
 def failures(found: Verdict) -> Table:
     """Return the verdict in a line, and only the steps that failed."""
-    failed = (one for one in found.findings if one.outcome is Outcome.FAILED)
-    return verdict(replace(found, findings=tuple(failed)))
+    whole = verdict(found)
+    loud = _loud(Outcome.FAILED)
+    return replace(whole, rows=tuple(row for row in whole.rows if loud in row))
 
 
 def register(content: RegisterContent) -> Table:

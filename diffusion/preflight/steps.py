@@ -108,22 +108,7 @@ def of_learning(
     moved = copy.deepcopy(network)
     trained = {n for n, p in moved.named_parameters() if p.requires_grad}
     before = {n: t.detach().clone() for n, t in moved.state_dict().items()}
-    learner = replace_optimiser(listening(moved))
-    mechanism = replace(
-        setting.mechanism, sample_rate=1.0, noise_multiplicity=1, beside=None
-    )
-    # the noise then moves each weight by about its multiplier, which float32 shows
-    bound = mechanism.clipping_now(learner).max_grad_norm
-    learner.learning_rate = mechanism.expected_batch_size / bound
-    private_step(
-        learner,
-        images,
-        mechanism=mechanism,
-        loss=setting.loss,
-        performance=setting.performance,
-        random=RandomSource(),
-        spend=lambda: None,
-    )
+    _real_step(moved, setting, images)
     after = moved.state_dict()
     same = {name: torch.equal(before[name], after[name]) for name in before}
     return [
@@ -146,6 +131,26 @@ def of_learning(
             cure="freeze what should not learn with requires_grad_(False)",
         ),
     ]
+
+
+def _real_step(network: nn.Module, setting: Setting, images: PrivateImages) -> None:
+    """Take one private step, long enough that every weight moves visibly."""
+    learner = replace_optimiser(listening(network))
+    mechanism = replace(
+        setting.mechanism, sample_rate=1.0, noise_multiplicity=1, beside=None
+    )
+    # the noise then moves each weight by about its multiplier, which float32 shows
+    bound = mechanism.clipping_now(learner).max_grad_norm
+    learner.learning_rate = mechanism.expected_batch_size / bound
+    private_step(
+        learner,
+        images,
+        mechanism=mechanism,
+        loss=setting.loss,
+        performance=setting.performance,
+        random=RandomSource(),
+        spend=lambda: None,
+    )
 
 
 def replace_optimiser(learner: Learner) -> Learner:

@@ -103,6 +103,8 @@ def test_a_verdict_is_loud_about_what_failed(runs):
     assert "NOT VERIFIED: V7" in html(bad)
     assert "FAILED" in html(bad)
     assert views.failures(bad).rows == (("V7", "epsilon", "FAILED", "<no>"),)
+    assert views.failures(good).caption.startswith("VERIFIED")
+    assert not views.failures(good).rows
     assert "NOT VERIFIED" in html(Verdict(findings=(), predicate=None, keyids=()))
 
 
