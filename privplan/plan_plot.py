@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from privplan.plan import Plan
 
 _POINTS = 24
+_SOURCES = ("private", "synthetic", "gaussian", "public")  # each keeps its colour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,10 @@ def stages(plans: Mapping[str, Plan]) -> Figure:
         for name, plan in plans.items()
     ]
     chart = svg.span_chart(
-        "what each noise level learns from", x="sigma, in data units", rows=rows
+        "what each noise level learns from",
+        x="sigma, in data units",
+        rows=rows,
+        kinds=_SOURCES,
     )
     alt = f"The stages of {', '.join(plans)}"
     return Figure(svg=svg.alone(chart, alt=alt, high=svg.spans_height(len(rows))))

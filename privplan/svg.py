@@ -118,7 +118,7 @@ class Row:
     spans: tuple[Span, ...]
 
 
-def span_chart(title: str, *, x: str, rows: Sequence[Row]) -> str:
+def span_chart(title: str, *, x: str, rows: Sequence[Row], kinds: Sequence[str]) -> str:
     """Return rows of coloured spans over a logarithmic axis, as the inside of an SVG.
 
     Twice as wide as other charts, for `alone`. Each kind has one colour; its name
@@ -128,16 +128,21 @@ def span_chart(title: str, *, x: str, rows: Sequence[Row]) -> str:
         title: Above it.
         x: Below the axis.
         rows: At least one, with at least one span.
+        kinds: All there are, four at most; each keeps its colour in every chart.
 
     Example:
         >>> row = Row(label="a", spans=(Span(low=0.1, high=1.0, kind="b"),))
-        >>> span_chart("t", x="x", rows=[row]).count("<rect")
+        >>> span_chart("t", x="x", rows=[row], kinds=["b"]).count("<rect")
         2
     """
     spans = [span for row in rows for span in row.spans]
     axis = _Axis(min(s.low for s in spans), max(s.high for s in spans), log=True)
-    kinds = list(dict.fromkeys(span.kind for span in spans))
-    colours = {kind: _COLOURS[i % len(_COLOURS)] for i, kind in enumerate(kinds)}
+    present = {span.kind for span in spans}
+    colours = {
+        kind: colour
+        for kind, colour in zip(kinds, _COLOURS, strict=False)
+        if kind in present
+    }
     left, wide = 130, 2 * WIDTH - 130 - 20
     step = min((HEIGHT - 56 - _BOTTOM) / len(rows), 34.0)
     bottom = 56 + step * len(rows)

@@ -11,6 +11,7 @@ import pytest
 from privplan import plan_compare, plan_plot, svg
 from privplan.canonical import text_up
 from privplan.planner import PlanRequest, make_plan
+from privplan.stages import Source
 from privplan.summary import phase_costs
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,20 @@ def test_the_stages_of_several_plans_have_a_row_each(plan):
     parsed(drawn.svg)
     for word in ("mine", "free", "gaussian", "private", "synthetic"):
         assert f">{word}</text>" in drawn.svg
+
+
+def test_every_source_has_a_colour_and_keeps_it(plan):
+    """Blue for private in one chart and for synthetic in the next would mislead."""
+    assert set(plan_plot._SOURCES) == {source.value for source in Source}
+    both, alone = (
+        plan_plot.stages(x).svg
+        for x in ({"a": plan, "b": make_plan(FREE)}, {"a": plan})
+    )
+    for picture in (both, alone):
+        assert (
+            re.search('fill="(#[0-9a-f]+)"/><text[^>]*>private<', picture)[1]
+            == "#1f5fa8"
+        )
 
 
 def test_differences_are_the_rows_of_the_comparison_that_differ(plan):

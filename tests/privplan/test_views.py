@@ -20,6 +20,8 @@ from privplan.svg import Row, Span, alone, span_chart
 from privplan.tables import Table
 from tests.privplan import registers as make
 
+KINDS = ("one", "two")
+
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
@@ -201,7 +203,7 @@ def test_spans_lie_where_their_numbers_are():
         Span(low=low, high=10 * low, kind=kind)
         for low, kind in ((0.1, "one"), (1.0, "two"))
     )
-    chart = span_chart("<t>", x="x", rows=[Row(label="a", spans=spans)])
+    chart = span_chart("<t>", x="x", rows=[Row(label="a", spans=spans)], kinds=KINDS)
     ElementTree.fromstring(alone(chart, alt='"'))  # noqa: S314
     boxes = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', chart)[2:]
     (first, wide), (second, also) = [tuple(map(float, box)) for box in boxes]
