@@ -100,6 +100,11 @@ class LedgerContent:
             return None
         return self.entries[sequence - 1].hash
 
+    def _repr_html_(self) -> str:
+        from privplan import views  # noqa: PLC0415 - a view; stands above
+
+        return views.ledger(self)._repr_html_()
+
 
 def check_phase(phase: str, known: Mapping[str, int]) -> None:
     """Require a phase of this run.

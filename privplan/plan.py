@@ -52,7 +52,7 @@ from privplan.stages import Source, join_intervals
 
 if TYPE_CHECKING:
     from privplan.plan_plot import Figure
-    from privplan.plan_table import PlanTable
+    from privplan.tables import Table
 
 __all__ = [
     "FORMAT",
@@ -145,7 +145,7 @@ class Plan(Document):
             if stage.source is source
         )
 
-    def table(self) -> PlanTable:
+    def table(self) -> Table:
         """Return the plan as a table: text when printed, HTML in a notebook."""
         from privplan import plan_table  # noqa: PLC0415 - a view; stands above
 

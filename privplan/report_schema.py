@@ -190,6 +190,11 @@ class Predicate(Document):
     preflight: PreflightPart | None = None
     audits: tuple[AuditReference, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from privplan import views  # noqa: PLC0415 - a view; stands above
+
+        return views.predicate(self)._repr_html_()
+
 
 class Surroundings(Document):
     """What a caller outside this house knows: versions, checks, public results."""
