@@ -71,13 +71,15 @@ def private_step(
     spend()
     clipping = mechanism.clipping_now(learner)
     chosen = poisson_batch(
-        random.stream(), records=len(images.labels), sample_rate=mechanism.sample_rate
+        random.stream(),
+        records=images.contributors,
+        sample_rate=mechanism.sample_rate,
     )
     pieces = _pieces(
         learner,
         images,
         chosen,
-        seeds=record_seeds(random.stream(), chosen, records=len(images.labels)),
+        seeds=record_seeds(random.stream(), chosen, records=images.contributors),
         loss=loss,
         showing=loss.showing(mechanism.noise_multiplicity),
         performance=performance,
@@ -155,9 +157,11 @@ def _pieces(
     size = _records_per_pass(learner, images, loss, showing, performance)
     for start in range(0, len(chosen), size):
         part = slice(start, start + size)
-        pictures, labels = images.batch(chosen[part])
-        rows = rows_at(pictures, labels, seeds=seeds[part], showing=showing)
-        yield tuple(row.to(performance.device) for row in rows), len(pictures)
+        shown = images.shown(
+            chosen[part], seeds=seeds[part], draws=showing.noise_multiplicity
+        )
+        rows = rows_at(*images.batch(shown), seeds=seeds[part], showing=showing)
+        yield tuple(row.to(performance.device) for row in rows), len(seeds[part])
 
 
 def _records_per_pass(

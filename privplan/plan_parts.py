@@ -19,6 +19,10 @@ from privplan.stages import Sharing, Source, StageName
 QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class PlanBudget(Document):
     """What this plan may spend, and what was spent on these data before it."""
 
@@ -41,7 +45,11 @@ class PlanBudget(Document):
 
 
 class PlanData(Document):
-    """What is declared about the data; all of it public."""
+    """What is declared about the data; all of it public.
+
+    Where `unit_column` is named, `records` counts units, and a unit is what a step
+    samples and clips. Without one it is left out, so that older plans keep their digest.
+    """
 
     records: Count
     records_status: Literal["public-by-declaration"]
@@ -50,6 +58,7 @@ class PlanData(Document):
     width: Count
     classes: Count
     embedded: Literal["digits"] | None
+    unit_column: Name | None = Field(default=None, exclude_if=_is_none)
 
     @property
     def dimensions(self) -> int:

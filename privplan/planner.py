@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from privplan import (
     declared,
     plan,
+    plan_checks,
     plan_costs,
     plan_phases,
     plan_size,
@@ -29,6 +30,7 @@ from privplan import (
 from privplan.budget import (
     NOTHING_SPENT,
     PrivacyBudget,
+    PrivacyUnit,
     Spent,
     check_delta,
     default_delta,
@@ -95,7 +97,8 @@ def make_plan(request: PlanRequest) -> plan.Plan:
     Raises:
         ParameterError: A number or the stage text is not allowed.
         InfeasibleBudgetError: No amount of noise keeps the plan inside the budget.
-        PolicyError: The accountants disagree.
+        PolicyError: The accountants disagree, or a unit of several records meets a
+            query.
 
     Example:
         >>> drawn = "coarse=synthetic,context=synthetic,cleaning=synthetic"
@@ -109,7 +112,11 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         delta = default_delta(data.records)
     check_delta(delta, data.records)
     budget = left_of(
-        PrivacyBudget(target_epsilon=request.target_epsilon, target_delta=delta),
+        PrivacyBudget(
+            target_epsilon=request.target_epsilon,
+            target_delta=delta,
+            unit=data.unit or PrivacyUnit(),
+        ),
         request.earlier,
     )
     settings = recipe(records=data.records, height=data.height, width=data.width)
@@ -141,6 +148,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         accounting=plan_costs.account(phases, budget, others=request.second_opinions),
         digest="0" * 64,
     )
+    plan_checks.check_unit(draft.budget, draft.data, draft.phases)
     return plan.seal(draft)
 
 
