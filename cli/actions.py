@@ -82,7 +82,12 @@ def run_training(
     from diffusion.data import load_private, load_public  # noqa: PLC0415
     from diffusion.run import train  # noqa: PLC0415
 
-    images = load_private(data, image_size=image_size, classes=plan.data.classes)
+    images = load_private(
+        data,
+        image_size=image_size,
+        classes=plan.data.classes,
+        unit=plan.data.unit(plan.budget),
+    )
     interrupt = Interrupt()
     with LiveView(plan, interrupt, folder, wanted=wanted).shown() as view:
         if wanted is not None and wanted.previews:

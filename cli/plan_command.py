@@ -20,7 +20,9 @@ from cli.options import (
     Data,
     Delta,
     ImageSize,
+    MaxRecordsPerUnit,
     PublicData,
+    UnitColumn,
 )
 from cli.oversight import RegisterFile, TrustFile
 from privplan import plan as plans
@@ -127,6 +129,8 @@ def plan(
     ] = None,
     image_size: ImageSize = None,
     classes: Classes = None,
+    unit_column: UnitColumn = None,
+    max_records_per_unit: MaxRecordsPerUnit = 1,
     register: RegisterFile = None,
     data_set: Annotated[
         str | None, typer.Option(help="Which data set of the register pays.")
@@ -170,7 +174,13 @@ def plan(
         target_epsilon=plan_inputs.required(eps),
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
-        data=plan_inputs.declared_data(data, records, image_size, classes),
+        data=plan_inputs.declared_data(
+            data,
+            records,
+            image_size,
+            classes,
+            unit=plan_inputs.unit_of(unit_column, max_records_per_unit),
+        ),
         stages=stages,
         training=TrainingWishes(
             sharing=share,

@@ -53,9 +53,7 @@ def check(
     _check_sharing(phases, training)
 
 
-def check_unit(
-    budget: PlanBudget, data: PlanData, phases: Sequence[PlanPhase]
-) -> None:
+def check_unit(budget: PlanBudget, data: PlanData, phases: Sequence[PlanPhase]) -> None:
     """Require that what is charged for one unit is the influence of a whole unit.
 
     A step that samples and clips units is right for any number of records in one. A

@@ -47,8 +47,8 @@ class PlanBudget(Document):
 class PlanData(Document):
     """What is declared about the data; all of it public.
 
-    Where `unit_column` is named, `records` counts units, and a unit is what a step
-    samples and clips. Without one it is left out, so that older plans keep their digest.
+    Where `unit_column` is named, `records` counts units, and a step samples and clips
+    units. Without one the field is left out, so that older plans keep their digest.
     """
 
     records: Count
@@ -64,6 +64,10 @@ class PlanData(Document):
     def dimensions(self) -> int:
         """Numbers per image."""
         return self.channels * self.height * self.width
+
+    def unit(self, budget: PlanBudget) -> PrivacyUnit | None:
+        """Return the unit that a step samples; None where it is a record."""
+        return None if self.unit_column is None else budget.as_budget().unit
 
 
 class PlanStage(Document):
