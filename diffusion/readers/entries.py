@@ -10,7 +10,7 @@ and nothing inside it.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ class Where(NamedTuple):
     names: NDArray[np.uint8]
 
 
+@runtime_checkable
 class RecordFiles(Protocol):
     """One data set in a form that can be read record by record."""
 

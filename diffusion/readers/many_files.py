@@ -155,5 +155,10 @@ def is_large(source: Path, split: Split) -> bool:
     if table.is_file():
         with table.open("rb") as lines:
             return sum(1 for _ in islice(lines, LARGE + 2)) > LARGE + 1
-    counted = (x for folder in class_folders(root) for x in os.scandir(folder))
-    return sum(1 for _ in islice(counted, LARGE + 1)) > LARGE
+    counted = 0
+    for folder in class_folders(root):
+        with os.scandir(folder) as found:
+            counted += sum(1 for _ in islice(found, LARGE + 1))
+        if counted > LARGE:
+            return True
+    return False
