@@ -45,7 +45,6 @@ def index(
         )
     from diffusion.readers.index_build import make  # noqa: PLC0415 - imports torch
 
-    paper.talk("Reading every record once ...")
     written = make(data, split, unit_column, out)
     if as_json:
         paper.print_json({"path": str(written)})
