@@ -159,28 +159,12 @@ def plan(
     """
     if plan_saving.is_for_a_subcommand(context):
         return
-    wishes = Wishes(
-        steps=steps,
-        sample_rate=sample_rate,
-        noise_multiplicity=noise_multiplicity,
-        synthetic_steps=synthetic_steps,
-        prior_noise=prior_noise,
-        synthetic_weight=synthetic_weight,
-        queries=query_phases(query or []),
-        clipping=clipping,
-        public=plan_inputs.declared_public(public, beside=data),
-    )
+    unit = plan_inputs.unit_of(unit_column, max_records_per_unit)
     request = PlanRequest(
         target_epsilon=plan_inputs.required(eps),
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
-        data=plan_inputs.declared_data(
-            data,
-            records,
-            image_size,
-            classes,
-            unit=plan_inputs.unit_of(unit_column, max_records_per_unit),
-        ),
+        data=plan_inputs.declared_data(data, records, image_size, classes, unit),
         stages=stages,
         training=TrainingWishes(
             sharing=share,
@@ -191,7 +175,17 @@ def plan(
             shift=shift,
             optimiser=optimiser,
         ),
-        wishes=wishes,
+        wishes=Wishes(
+            steps=steps,
+            sample_rate=sample_rate,
+            noise_multiplicity=noise_multiplicity,
+            synthetic_steps=synthetic_steps,
+            prior_noise=prior_noise,
+            synthetic_weight=synthetic_weight,
+            queries=query_phases(query or []),
+            clipping=clipping,
+            public=plan_inputs.declared_public(public, beside=data),
+        ),
         second_opinions=verify,
     )
     request = replace(request, compute=plan_inputs.compute_of(request, compute, draws))

@@ -73,7 +73,6 @@ def declared_data(
     records: int | None,
     image_size: int | None,
     classes: int | None,
-    *,
     unit: PrivacyUnit | None = None,
 ) -> DeclaredData:
     """Turn `--data` or `--n` into declared facts; reads file headers or an index.
