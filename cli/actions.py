@@ -48,7 +48,12 @@ def run_training(
     from diffusion.data import load_private, load_public  # noqa: PLC0415
     from diffusion.run import train  # noqa: PLC0415
 
-    images = load_private(data, image_size=image_size, classes=plan.data.classes)
+    images = load_private(
+        data,
+        image_size=image_size,
+        classes=plan.data.classes,
+        unit=plan.data.unit(plan.budget),
+    )
     first, launched = options.ranks.first, options.ranks.count > 1
     interrupt = Interrupt(quiet=not first, launcher=os.getppid() if launched else None)
     if not first:

@@ -22,6 +22,7 @@ from cli import (
     evaluation,
     explain_command,
     folders,
+    index_command,
     launcher,
     oversight,
     plan_command,
@@ -66,6 +67,7 @@ app.add_typer(config_commands.app, name="config")
 app.command()(config_commands.init)
 app.command()(doctor_command.doctor)
 app.command()(explain_command.explain)
+app.command()(index_command.index)
 app.command()(approval_commands.approve)
 app.command()(approval_commands.countersign)
 app.command()(audit_command.preflight)

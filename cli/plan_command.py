@@ -21,9 +21,11 @@ from cli.options import (
     Delta,
     From,
     ImageSize,
+    MaxRecordsPerUnit,
     Network,
     PublicData,
     Tune,
+    UnitColumn,
 )
 from cli.oversight import RegisterFile, TrustFile
 from privplan import network_text, pretrained, summary_json
@@ -140,6 +142,8 @@ def plan(
     ] = None,
     image_size: ImageSize = None,
     classes: Classes = None,
+    unit_column: UnitColumn = None,
+    max_records_per_unit: MaxRecordsPerUnit = 1,
     register: RegisterFile = None,
     data_set: Annotated[
         str | None, typer.Option(help="Which data set of the register pays.")
@@ -182,11 +186,12 @@ def plan(
         network=None if network is None else network_text.parse(network),
         optimiser=optimiser,
     )  # fmt: skip
+    unit = plan_inputs.unit_of(unit_column, max_records_per_unit)
     request = PlanRequest(
         target_epsilon=plan_inputs.required(eps),
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
-        data=plan_inputs.declared_data(data, records, image_size, classes),
+        data=plan_inputs.declared_data(data, records, image_size, classes, unit),
         stages=stages,
         training=training,
         wishes=wishes,

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from diffusion.data import PrivateImages, data_digest
+from diffusion.data_checks import check_data
 from privplan import accounting, canonical, line_grammar, plan_checks, whole_numbers
 from privplan.code_identity import source_digest
 from privplan.errors import (
@@ -37,9 +38,9 @@ def check_plan(plan: Plan) -> None:
         BudgetExceededError: Its events cost more than its budget.
         IntegrityError: It claims less than its events cost.
         ParameterError: It cannot be carried out in the arithmetic it names.
-        PolicyError: One unit contributes more than one record.
+        PolicyError: One unit contributes more records than are charged.
     """
-    plan_checks.check_unit(plan.budget)
+    plan_checks.check_unit(plan.budget, plan.data, plan.phases)
     whole_numbers.check(plan.data, plan.training, plan.phases)
     budget = plan.budget.as_budget()
     found = accounting.epsilon(
@@ -59,37 +60,6 @@ def check_plan(plan: Plan) -> None:
             f"this plan claims epsilon {plan.accounting.epsilon_upper:.6g}, but its "
             f"events cost at least {found.least_claim:.6g}",
             hint="make the plan again with privplan plan",
-        )
-
-
-def check_data(plan: Plan, images: PrivateImages) -> None:
-    """Compare the data with what the plan declares; tells only yes or no.
-
-    Raises:
-        PolicyError: n, the image shape or the number of classes is not as declared.
-    """
-    declared, found = plan.data, images.shape
-    if (found.channels, found.height, found.width) != (
-        declared.channels,
-        declared.height,
-        declared.width,
-    ):
-        raise PolicyError(
-            "the images do not have the shape the plan declares, "
-            f"{declared.channels} x {declared.height} x {declared.width}",
-            hint="plan for these data with privplan plan --data, or give --image-size",
-        )
-    if found.records != declared.records:
-        raise PolicyError(
-            f"the data do not have the number of records the plan declares, "
-            f"n = {declared.records:,}",
-            hint="plan for these data with privplan plan --data, or give other --data",
-        )
-    if found.classes > declared.classes:
-        raise PolicyError(
-            f"the data have labels beyond the {declared.classes} classes the plan "
-            "declares",
-            hint="plan for these data with privplan plan --data",
         )
 
 

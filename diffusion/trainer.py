@@ -81,10 +81,10 @@ def private_step(
     ranks, clipping = performance.ranks, mechanism.clipping_now(learner)
     chosen = poisson_batch(
         ranks.stream(random),
-        records=len(images.labels),
+        records=images.contributors,
         sample_rate=mechanism.sample_rate,
     )
-    seeds = record_seeds(ranks.stream(random), chosen, records=len(images.labels))
+    seeds = record_seeds(ranks.stream(random), chosen, records=images.contributors)
     pieces = _pieces(
         learner,
         images,
@@ -193,9 +193,11 @@ def _pieces(
     size = _records_per_pass(learner, images, loss, showing, performance)
     for start in range(0, len(chosen), size):
         part = slice(start, start + size)
-        pictures, labels = images.batch(chosen[part])
-        rows = rows_at(pictures, labels, seeds=seeds[part], showing=showing)
-        yield tuple(row.to(performance.device) for row in rows), len(pictures)
+        shown = images.shown(
+            chosen[part], seeds=seeds[part], draws=showing.noise_multiplicity
+        )
+        rows = rows_at(*images.batch(shown), seeds=seeds[part], showing=showing)
+        yield tuple(row.to(performance.device) for row in rows), len(seeds[part])
 
 
 def _records_per_pass(

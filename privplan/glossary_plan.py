@@ -31,12 +31,13 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "max_records_per_unit": "The most records that one unit may have.",
     },
     "PlanData": {
-        "records": "n, the number of records; public because somebody declared it.",
+        "records": "n, of records or of units; public because somebody declared it.",
         "records_status": "Says that n is public by declaration: nothing protects it.",
         "channels": "1 for grey images, 3 for colour.",
         "height": "Of an image, in pixels.",
         "width": "Of an image, in pixels.",
         "classes": "How many labels there are.",
+        "unit_column": "The column that says whose a record is; then n counts units.",
         "embedded": "'digits' where the data come with privplan, else nothing.",
     },
     "PlanStage": {

@@ -181,12 +181,12 @@ def from_text(text: bytes) -> Plan:
     Raises:
         DocumentError: Not a plan; the message names the field.
         IntegrityError: The plan was changed after it was written.
-        PolicyError: One unit contributes more than one record.
+        PolicyError: One unit contributes more records than are charged.
     """
     _check_digest(canonical.read_json(text, what="plan"))
     plan = read_document(Plan, text, what="plan")
     plan.budget.as_budget()
-    plan_checks.check_unit(plan.budget)
+    plan_checks.check_unit(plan.budget, plan.data, plan.phases)
     plan_checks.check(plan.data, plan.stages, plan.phases, plan.training)
     return plan
 

@@ -10,13 +10,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from privplan import events
+from privplan import events, tuning
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
 from privplan.stages import Sharing, Source, StageName
 
 QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
+
+
+def _is_usual(value: object) -> bool:
+    return value is None or value == tuning.ALL
 
 
 class PlanBudget(Document):
@@ -55,11 +59,20 @@ class PlanShape(Document):
 
 
 class PlanData(PlanShape):
-    """What is declared about the data; all of it public."""
+    """What is declared about the data; all of it public.
+
+    Where `unit_column` is named, `records` counts units, and a step samples and clips
+    units. Without one the field is left out, so that older plans keep their digest.
+    """
 
     records: Count
     records_status: Literal["public-by-declaration"]
     embedded: Literal["digits"] | None
+    unit_column: Name | None = Field(default=None, exclude_if=_is_usual)
+
+    def unit(self, budget: PlanBudget) -> PrivacyUnit | None:
+        """Return the unit that a step samples; None where it is a record."""
+        return None if self.unit_column is None else budget.as_budget().unit
 
 
 class PlanStage(Document):
@@ -228,17 +241,6 @@ PlanPhase = Annotated[
 ]
 
 
-def source_of(phase: PlanPhase) -> Source | None:
-    """Return which stages learn from a phase: those of this source; None if none do."""
-    match phase:
-        case PretrainedPhase():
-            return Source.PUBLIC
-        case QueryPhase():
-            return None
-        case _:
-            return Source(phase.kind)
-
-
 class PlanNetwork(Document):
     """The U-Net."""
 
@@ -272,7 +274,7 @@ class PlanTraining(Document):
     shift: int = Field(ge=0, lt=1024)
     label_dropout: Number
     ema_decay: Number
-    tune: Name
+    tune: Name = Field(default=tuning.ALL, exclude_if=_is_usual)
     optimiser: Literal["adam", "adamw", "sgd"]
 
 

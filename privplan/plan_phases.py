@@ -43,6 +43,12 @@ from privplan.stages import Sharing, Source, StageAllocation
 NumberT = TypeVar("NumberT", int, float)
 
 
+_STEPS: dict[str, type[events.StepEvent]] = {
+    "float64": events.PoissonSampledGaussianEvent,
+    "discrete": events.PoissonSampledDiscreteGaussianEvent,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """What a user pinned of the phases; None means "choose for me".
@@ -199,14 +205,10 @@ def private_phase(
     rate = _chosen(wishes.sample_rate, settings.sample_rate)
     rest = plan.whole_event(fixed)
 
+    kind = _STEPS[wishes.arithmetic]
+
     def step(noise_multiplier: float) -> events.StepEvent:
-        if wishes.arithmetic == "discrete":
-            return events.PoissonSampledDiscreteGaussianEvent(
-                sample_rate=rate, noise_multiplier=noise_multiplier
-            )
-        return events.PoissonSampledGaussianEvent(
-            sample_rate=rate, noise_multiplier=noise_multiplier
-        )
+        return kind(sample_rate=rate, noise_multiplier=noise_multiplier)
 
     def whole(noise_multiplier: float) -> events.Event:
         steps_of = events.SelfComposedEvent(event=step(noise_multiplier), count=steps)

@@ -195,6 +195,7 @@ def _claim(plan: Plan, bracket: accounting.Bracket, begun: Realised) -> Claim:
             delta=budget.target_delta,
             adjacency=budget.adjacency.value,
             unit=budget.unit,
+            max_records=budget.max_records_per_unit,
             phases=[(p.phase, p.counted, p.planned) for p in begun.phases],
         ),
         definition="approximate-dp",

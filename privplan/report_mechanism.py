@@ -75,9 +75,13 @@ def sampling(plan: Plan) -> Sampling:
 
 
 def clipping(plan: Plan) -> str:
-    """Say what bounds one record's contribution."""
+    """Say what bounds the contribution of one record, or of one unit of several."""
+    column = plan.data.unit_column
+    one = "record, averaged over its noise draws"
+    if column is not None:
+        one = f"'{column}', averaged over noise draws that its records share"
     said = [
-        "one gradient per record, averaged over its noise draws, then clipped in L2 "
+        f"one gradient per {one}, then clipped in L2 "
         f"over all trained parameters ({phase.name}: {_bound(phase)})"
         for phase in plan.private_phases
     ]

@@ -69,7 +69,7 @@ class Mechanism(Document):
     """How noise was added, in words a reader can compare with the code."""
 
     event: EventField
-    trains: str
+    trains: str | None = None
     sampling: Literal[
         "poisson",
         "poisson; every record once per query",

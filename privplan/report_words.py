@@ -52,6 +52,10 @@ PRETRAINED = (
     "of it holds a protected record: {data}."
 )
 PUBLIC_IMAGES = "These images hold no protected record: {data}."
+_COLUMN = (
+    "The column '{column}' says rightly whose each record is. That no unit has more "
+    "records than stated was enforced when they were loaded."
+)
 
 _LIMITATIONS: tuple[str, ...] = (
     "A signature proves who made this statement and that it was not edited. It does "
@@ -101,6 +105,22 @@ _UNFINISHED = (
 )
 
 
+def assumptions(unit_column: str | None) -> dict[str, str]:
+    """Return what is assumed, where a column names the units or none does.
+
+    Example:
+        >>> "rightly" in assumptions("patient")["unit-contribution"]
+        True
+    """
+    if unit_column is None:
+        return dict(ASSUMPTIONS)
+    return ASSUMPTIONS | {
+        "unit-contribution": _COLUMN.format(column=unit_column),
+        "n-public": "The number of units is public by declaration; nothing protects "
+        "it, and none of the numbers of their records.",
+    }
+
+
 def statement(
     *,
     epsilon: float,
@@ -108,6 +128,7 @@ def statement(
     adjacency: str,
     unit: str,
     phases: Sequence[tuple[str, int, int]],
+    max_records: int = 1,
 ) -> str:
     """Return the one sentence that a report claims, and a second if it must.
 
@@ -117,6 +138,7 @@ def statement(
         adjacency: Of the claim.
         unit: Of privacy.
         phases: Name, steps that count and steps planned of each.
+        max_records: The most records of one unit.
 
     Example:
         >>> said = statement(
@@ -130,7 +152,7 @@ def statement(
         epsilon=canonical.text_up(epsilon, 4),
         delta=canonical.decimal_text(delta),
         adjacency=adjacency,
-        unit=unit,
+        unit=unit if max_records == 1 else f"{unit} of up to {max_records:,} records",
     )
     open_phases = [
         f"{begun:,} of {planned:,} steps of phase '{name}'"

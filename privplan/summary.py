@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privplan import accounting, events
+from privplan.phase_source import source_of
 from privplan.plan import (
     GaussianPhase,
     Plan,
@@ -29,7 +30,6 @@ from privplan.plan import (
     SyntheticPhase,
     whole_event,
 )
-from privplan.plan_parts import source_of
 from privplan.stages import Source, StageName
 
 

@@ -25,6 +25,7 @@ SOURCES = {
 # Rooms that hold a batch, a gradient or a sum before its noise.
 PRIVATE_ROOMS = (
     "diffusion/clipping.py",
+    "diffusion/data_checks.py",
     "diffusion/enforce.py",
     "diffusion/engines/",
     "diffusion/integer_grid.py",

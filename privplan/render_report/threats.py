@@ -82,7 +82,7 @@ def _parameters(said: Predicate) -> tuple[Row, ...]:
             "the wrong unit: a person with several records",
             _ASSUMED,
             f"The unit is one {claim.unit} with at most {claim.max_records_per_unit:,} "
-            "records. Nobody checked this bound against the data here.",
+            f"records. {_checked(said)}",
         ),
         (
             "the number of records is itself secret",
@@ -90,6 +90,15 @@ def _parameters(said: Predicate) -> tuple[Row, ...]:
             f"n = {records:,} is {claim.n_status.replace('-', ' ')}; nothing protects "
             "it.",
         ),
+    )
+
+
+def _checked(said: Predicate) -> str:
+    if said.plan.data.unit_column is None:
+        return "Nobody checked this bound against the data here."
+    return (
+        "The bound was enforced at loading; whether the column says rightly whose a "
+        "record is, nobody checked."
     )
 
 
