@@ -60,6 +60,7 @@ from privplan.register_run import Charge
 from privplan.run_report import write_report
 
 
+# %%
 class Impatient(Silent):
     """Somebody who stops the run after one step."""
 

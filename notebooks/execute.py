@@ -48,7 +48,16 @@ def execute(source: Path) -> NotebookNode:
             record_timing=False,
         ).execute()
     notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        _drop_what_nobody_sees(cell)
     return notebook
+
+
+def _drop_what_nobody_sees(cell: NotebookNode) -> None:
+    """Leave out the repr beside a table: it holds times, and nobody is shown it."""
+    for output in cell.get("outputs", []):
+        if "text/html" in output.get("data", {}):
+            output.data.pop("text/plain", None)
 
 
 def write(notebook: NotebookNode, source: Path, folder: Path) -> None:
