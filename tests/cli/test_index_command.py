@@ -21,7 +21,7 @@ def scans(tmp_path):
 def planned(cli, scans, out):
     """A plan for four patients with two scans each."""
     code, _, err = cli(
-        "plan", "--eps", "8", "--data", scans, "--image-size", "8", "--classes", "3",
+        "plan", "--eps", "3", "--data", scans, "--image-size", "8", "--classes", "3",
         "--delta", "0.01", *UNIT, *SMALL, "--out", out,
     )  # fmt: skip
     assert code == 0, err
