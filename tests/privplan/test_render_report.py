@@ -19,6 +19,7 @@ from privplan.render_report import (
     cards,
     comparing,
     embedding,
+    figures,
     html,
     markdown,
     page,
@@ -157,6 +158,15 @@ def test_an_unfinished_run_says_so_on_the_first_page(key, tmp_path):
 
 
 # --- figures and tables against the accountant
+
+
+@pytest.mark.parametrize("top", [0.0101, 0.5, 1.0, 7.99, 8.01, 9.44, 9.99, 10.0, 88.0])
+def test_every_axis_has_between_four_and_ten_marks(top):
+    """An axis up to 9.44, a claim of epsilon 8 with its margin, had none and failed."""
+    marks = figures._ticks(top)
+    assert 4 <= len(marks) <= 10
+    assert marks[0][0] == 0
+    assert marks[-1][0] <= top
 
 
 def table(made, anchor, place=0):
