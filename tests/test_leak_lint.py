@@ -62,6 +62,7 @@ PRINTABLE = {
     "declared.width",
     "folder",
     "found.error().message",
+    "found.least_claim",
     "found.lower",
     "kind",
     "phase.asked_as",

@@ -370,7 +370,7 @@ def test_a_preflight_of_the_whole_plan_passes_and_can_be_read_again(small):
 def test_networks_begin_where_nothing_flows_and_are_shaken(plan):
     """The last layer begins at zero; all other gradients would be zero too."""
     network = network_of(plan)
-    assert float(network.conv_out.weight.abs().sum()) == 0
+    assert not network.conv_out.weight.any()
     moved = rehearsal.shaken(network)
-    assert float(moved.conv_out.weight.abs().sum()) > 0
-    assert float(network.conv_out.weight.abs().sum()) == 0
+    assert moved.conv_out.weight.any()
+    assert not network.conv_out.weight.any()

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from diffusion import previews, run, self_tests
 from diffusion.checkpoint import MODEL_NAME
-from diffusion.randomness import RandomSource
+from diffusion.randomness import RandomSource, SecureStream
 from diffusion.watching import Gallery, RunOptions
 
 
@@ -75,8 +75,11 @@ def test_a_preview_is_drawn_from_plan_and_weights_and_nothing_else():
     assert isinstance(Wall(), Gallery)
 
 
-class Stuck:
+class Stuck(SecureStream):
     """A stream that repeats one number."""
+
+    def __init__(self):
+        super().__init__(bytes(32))
 
     def normals(self, count):
         return RandomSource(unsafe_seed=1).stream().normals(1).repeat(count)
