@@ -213,12 +213,11 @@ def _steps(case: _Case) -> str:
 def _epsilon(case: _Case) -> str:
     said = case.report()
     claim, budget = said.claim, said.plan.budget
-    if (claim.delta, claim.adjacency, claim.unit, claim.epsilon.target) != (
-        budget.target_delta,
-        budget.adjacency,
-        budget.unit,
-        budget.target_epsilon,
-    ):
+    unit = (claim.unit, claim.max_records_per_unit)
+    if (claim.delta, claim.adjacency, claim.epsilon.target, *unit) != (
+        budget.target_delta, budget.adjacency, budget.target_epsilon,
+        budget.unit, budget.max_records_per_unit,
+    ):  # fmt: skip
         raise _wrong("the claim names another budget than the plan")
     found = accounting.epsilon(
         said.plan.event, delta=claim.delta, adjacency=claim.adjacency
@@ -263,12 +262,11 @@ def _verdict(case: _Case) -> str:
     if case.content is not None and case.content.unsafe:
         raise _wrong("the ledger says the noise was drawn from a seed")
     sentence = words.statement(
-        epsilon=said.claim.epsilon.upper,
-        delta=said.claim.delta,
-        adjacency=said.claim.adjacency.value,
-        unit=said.claim.unit,
+        epsilon=said.claim.epsilon.upper, delta=said.claim.delta,
+        adjacency=said.claim.adjacency.value, unit=said.claim.unit,
+        max_records=said.claim.max_records_per_unit,
         phases=[(p.phase, p.counted, p.planned) for p in said.realised.phases],
-    )
+    )  # fmt: skip
     if said.claim.statement != sentence:
         raise _wrong("the sentence of the claim is not what its numbers say")
     return sentence
