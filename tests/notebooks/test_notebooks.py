@@ -18,7 +18,7 @@ EXECUTE = runpy.run_path(str(ROOT / "notebooks" / "execute.py"))
 SOURCES = EXECUTE["sources"]()
 BIGGEST = 300_000
 # of a machine: folders of users and temporary ones, host names of this one, clocks
-MACHINE = re.compile(r"/(?:tmp|home|root|Users|usr|opt|var|work|private)/|[A-Z]:\\\\")
+MACHINE = re.compile(r"/(?:tmp|home|root|Users|usr|opt|var|srv|private)/|[A-Z]:\\\\")
 CLOCK = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 
 
@@ -79,7 +79,7 @@ def test_cells_are_short_and_every_notebook_shows_a_picture(source):
 
 
 @pytest.mark.parametrize(
-    "text", ["in /tmp/x/run", '"C:\\\\Users"', "/home/a/run", "/work/b"]
+    "text", ["in /tmp/x/run", '"C:\\\\Users"', "/home/a/run", "/srv/b"]
 )
 def test_a_path_of_a_machine_would_be_seen(text):
     assert MACHINE.search(json.dumps(text))
