@@ -5,9 +5,8 @@
         --public-benchmark
 
 The embedded set holds out its last 360 images, which are harder than the rest: even
-classifiers trained on the real images lose two points of accuracy there. Published
-figures on these digits, and those of docs/stages.md that say so, use this split of
-1,347 and 450.
+classifiers trained on the real images lose three to six points there. The figures
+of docs/stages.md that say so use this split of 1,347 and 450.
 """
 
 import sys
