@@ -35,6 +35,7 @@ def network_of(plan: Plan) -> UNet:
         blocks=net.blocks,
         attention_resolutions=net.attention_resolutions,
         guide_channels=data.channels if corrects else 0,
+        patch=net.patch,
     )
     return build(config, seed=net.seed)
 

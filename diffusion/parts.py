@@ -77,6 +77,11 @@ def trained_at(plan: Plan, phase: PlanPhase) -> tuple[Interval, ...]:
     return whole(plan)
 
 
+def only_prepares(plan: Plan) -> bool:
+    """Whether public phases answer at no sigma, and only prepare a network."""
+    return not (plan.intervals(Source.SYNTHETIC) or plan.intervals(Source.PUBLIC))
+
+
 def new_learned(plan: Plan, options: RunOptions) -> Learned:
     """Build the networks of a plan, ready for its first phase."""
     learned = Learned(parts={name: _fresh(plan, options) for name in parts_of(plan)})

@@ -30,6 +30,7 @@ class NetworkShape:
         blocks: Residual blocks per level on the way down; one more on the way up.
         attention_resolutions: Longer sides at which a level uses attention.
         guide_channels: Channels of a second image given beside the noisy one.
+        patch: Side of the squares of pixels that become one position.
     """
 
     channels: int
@@ -41,6 +42,7 @@ class NetworkShape:
     blocks: int
     attention_resolutions: tuple[int, ...]
     guide_channels: int = 0
+    patch: int = 1
 
     def __post_init__(self) -> None:
         checks.count(
@@ -51,6 +53,7 @@ class NetworkShape:
             base_width=self.base_width,
             blocks=self.blocks,
             levels=len(self.width_multipliers),
+            patch=self.patch,
         )
         checks.non_negative(guide_channels=self.guide_channels)
         for multiplier in self.width_multipliers:
@@ -78,7 +81,8 @@ def parameter_count(shape: NetworkShape) -> int:
     attends = _attends(shape)
     total = _linear(base, condition) + _linear(condition, condition)
     total += (shape.classes + 1) * condition
-    total += _conv(shape.channels + shape.guide_channels, base, 3)
+    square = shape.patch**2
+    total += _conv((shape.channels + shape.guide_channels) * square, base, 3)
 
     skips, current = [base], base
     for level, width in enumerate(widths):
@@ -99,11 +103,11 @@ def parameter_count(shape: NetworkShape) -> int:
                 attention=attends[level],
             )
             current = widths[level]
-    return total + _norm(current) + _conv(current, shape.channels, 3)
+    return total + _norm(current) + _conv(current, shape.channels * square, 3)
 
 
 def _attends(shape: NetworkShape) -> list[bool]:
-    longer = max(shape.height, shape.width)
+    longer = max(shape.height, shape.width) // shape.patch
     sides = [-(-longer // 2**level) for level in range(len(shape.width_multipliers))]
     return [side in shape.attention_resolutions for side in sides]
 

@@ -202,6 +202,7 @@ class PlanNetwork(Document):
     width_multipliers: tuple[Count, ...]
     blocks: Count
     attention_resolutions: tuple[Count, ...]
+    patch: Count
     seed: int
 
 

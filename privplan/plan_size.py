@@ -27,6 +27,7 @@ def trained_parameters(data: PlanData, training: PlanTraining) -> int:
             width_multipliers=net.width_multipliers,
             blocks=net.blocks,
             attention_resolutions=net.attention_resolutions,
+            patch=net.patch,
             guide_channels=(
                 data.channels if training.parameterisation == "gaussian" else 0
             ),

@@ -63,6 +63,7 @@ def training_of(
             width_multipliers=settings.width_multipliers,
             blocks=settings.blocks,
             attention_resolutions=settings.attention_resolutions,
+            patch=settings.patch,
             seed=NETWORK_SEED,
         ),
         parameterisation=found,
