@@ -48,7 +48,8 @@ def plan(
             help="Alone: coarse and cleaning synthetic, context private. Or "
             "NAME=SOURCE[@SIGMA],... with the sources private, synthetic, public, "
             "gaussian. Or dpdm, syngen-coarse, syngen-cleaning, syngen-finetune, "
-            "best. Left away: every stage private.",
+            "finetune-mixture, best. Left away: best, or every stage private where a "
+            "parameterisation is pinned.",
         ),
     ] = None,
     share: Annotated[
@@ -71,6 +72,10 @@ def plan(
     ] = None,
     synthetic_steps: Annotated[
         int | None, typer.Option(help="Steps on synthetic or public images.")
+    ] = None,
+    repair_steps: Annotated[
+        int | None,
+        typer.Option(help="Synthetic steps after the private ones; synthetic stages."),
     ] = None,
     prior_noise: Annotated[
         float | None, typer.Option(help="Noise multiplier of the Gaussian query.")
@@ -132,6 +137,7 @@ def plan(
         sample_rate=sample_rate,
         noise_multiplicity=noise_multiplicity,
         synthetic_steps=synthetic_steps,
+        repair_steps=repair_steps,
         prior_noise=prior_noise,
         synthetic_weight=synthetic_weight,
         queries=query_phases(query or []),
@@ -152,7 +158,7 @@ def plan(
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
         data=plan_inputs.declared_data(data, records, image_size, classes),
-        stages=stages,
+        stages=plan_inputs.stages_of(stages, parameterisation),
         training=training,
         wishes=wishes,
         second_opinions=verify,

@@ -23,6 +23,7 @@ from privplan.planner import (
     PublicData,
     make_plan,
 )
+from privplan.presets import Parameterisation
 from privplan.trust import Trust
 
 
@@ -117,6 +118,21 @@ def room_for(
         delta=delta,
         asked_epsilon=made.budget.target_epsilon,
     )
+
+
+def stages_of(stages: str | None, parameterisation: Parameterisation | None) -> str:
+    """Return the text of `--stages`, or what is planned where it is left away.
+
+    `best` decides on a parameterisation itself; with another one every stage is
+    private.
+
+    Example:
+        >>> stages_of(None, None), stages_of(None, "v")
+        ('best', 'dpdm')
+    """
+    if stages is not None:
+        return stages
+    return "best" if parameterisation is None else "dpdm"
 
 
 def spent_of(text: str | None) -> Spent:

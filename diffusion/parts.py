@@ -26,7 +26,14 @@ from diffusion.noise_levels import Interval
 from diffusion.optimisers import new_optimiser
 from diffusion.trainer import Learner
 from diffusion.watching import RunOptions
-from privplan.plan import Plan, PlanPhase, PrivatePhase, PublicPhase, SyntheticPhase
+from privplan.plan import (
+    REPAIR,
+    Plan,
+    PlanPhase,
+    PrivatePhase,
+    PublicPhase,
+    SyntheticPhase,
+)
 from privplan.stages import Sharing, Source
 
 SHARED = "shared"
@@ -72,7 +79,8 @@ def trained_at(plan: Plan, phase: PlanPhase) -> tuple[Interval, ...]:
     """Return the intervals of sigma that a phase trains, in increasing order."""
     source = Source(phase.kind)
     apart = plan.training.sharing is Sharing.EXPERTS
-    if source is Source.PRIVATE or (apart and plan.intervals(source)):
+    repairs = phase.name == REPAIR
+    if repairs or source is Source.PRIVATE or (apart and plan.intervals(source)):
         return tuple(sorted(plan.intervals(source)))
     return whole(plan)
 

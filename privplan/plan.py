@@ -29,6 +29,7 @@ from privplan import canonical, events, files, plan_checks
 from privplan.errors import DocumentError, IntegrityError
 from privplan.fields import Digest, Document, Name, read_document
 from privplan.plan_parts import (
+    REPAIR,
     GaussianPhase,
     PlanAccounting,
     PlanAdaptive,
@@ -50,6 +51,7 @@ from privplan.stages import Source, join_intervals
 
 __all__ = [
     "FORMAT",
+    "REPAIR",
     "GaussianPhase",
     "Plan",
     "PlanAccounting",

@@ -14,6 +14,7 @@ from privplan import events, line_grammar
 from privplan.budget_lines import ClippingQuantile
 from privplan.errors import DocumentError
 from privplan.plan_parts import (
+    REPAIR,
     GaussianPhase,
     PlanData,
     PlanPhase,
@@ -50,6 +51,7 @@ def check(
     _check_counts(phases)
     _check_sources(stages, phases)
     _check_sharing(phases, training)
+    _check_repair(stages, phases, training)
 
 
 def _check_event(phase: PlanPhase, data: PlanData) -> None:
@@ -93,7 +95,7 @@ def _check_counts(phases: Sequence[PlanPhase]) -> None:
     if len(set(names)) != len(names):
         raise _inconsistent("two phases have one name")
     for kind in _LEARNS.values():
-        if _has(phases, kind) > 1:
+        if _has([phase for phase in phases if phase.name != REPAIR], kind) > 1:
             raise _inconsistent(f"there are two phases of the kind {kind.__name__}")
 
 
@@ -104,6 +106,21 @@ def _check_sources(stages: Sequence[PlanStage], phases: Sequence[PlanPhase]) -> 
             raise _inconsistent(f"a stage is {source}, but no phase is")
     if _has(phases, PrivatePhase) and Source.PRIVATE not in sources:
         raise _inconsistent("a phase is private, but no stage is")
+
+
+def _check_repair(
+    stages: Sequence[PlanStage], phases: Sequence[PlanPhase], training: PlanTraining
+) -> None:
+    """Require of a repair what `plan_phases.repair_phase` makes sure of."""
+    if all(phase.name != REPAIR for phase in phases):
+        return
+    last = phases[-1]
+    fits = last.name == REPAIR and isinstance(last, SyntheticPhase)
+    sources = {stage.source for stage in stages}
+    if not (fits and {Source.SYNTHETIC, Source.PRIVATE} <= sources):
+        raise _inconsistent("a repair is the last phase, of a synthetic stage")
+    if training.sharing is not Sharing.SEQUENTIAL:
+        raise _inconsistent("a repair is for stages that share their weights")
 
 
 def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:

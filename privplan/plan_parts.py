@@ -16,6 +16,8 @@ from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
 from privplan.stages import Sharing, Source, StageName
 
+REPAIR = "repair"
+
 QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
 
 
@@ -67,7 +69,11 @@ class PlanStage(Document):
 
 
 class SyntheticPhase(Document):
-    """Ordinary training on images that a program draws; reads no record."""
+    """Ordinary training on images that a program draws; reads no record.
+
+    One named `REPAIR` comes after the private steps, and trains the synthetic stages
+    alone.
+    """
 
     kind: Literal["synthetic"]
     name: Name

@@ -5,6 +5,8 @@
     synthetic    ordinary training on images that a program draws
     public       ordinary training on images declared public
     private      DP-SGD, with the least noise that the rest of the budget allows
+    repair       ordinary training again, at the sigmas of the synthetic stages, which
+                 private steps on shared weights have moved
 
 Everything that reads a record is calibrated together, so a query is paid for by a
 little more noise in the private steps, and the sum is what the budget says.
@@ -28,14 +30,12 @@ from privplan import (
     plan,
 )
 from privplan.budget import PrivacyBudget
-from privplan.errors import InfeasibleBudgetError, ParameterError
-from privplan.presets import Parameterisation, Pretraining
+from privplan.errors import InfeasibleBudgetError
+from privplan.presets import Parameterisation
 from privplan.recipes import Recipe
-from privplan.stages import Sharing, Source, StageAllocation
+from privplan.stages import Sharing
 
 NumberT = TypeVar("NumberT", int, float)
-
-SYNTHETIC_SEED = 20240601
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,7 @@ class Wishes:
         sample_rate: Probability of a record per step.
         noise_multiplicity: Noise draws per record.
         synthetic_steps: Steps on synthetic or public images.
+        repair_steps: Steps on synthetic images after the private ones; None for none.
         prior_noise: Noise multiplier of the Gaussian query.
         queries: Other queries, before the training.
         public: The public images, where a stage learns from them.
@@ -74,6 +75,7 @@ class Wishes:
     sample_rate: float | None = None
     noise_multiplicity: int | None = None
     synthetic_steps: int | None = None
+    repair_steps: int | None = None
     prior_noise: float | None = None
     queries: tuple[plan.QueryPhase, ...] = ()
     public: PublicData | None = None
@@ -89,6 +91,8 @@ class Wishes:
             checks.count(noise_multiplicity=self.noise_multiplicity)
         if self.synthetic_steps is not None:
             checks.count(synthetic_steps=self.synthetic_steps)
+        if self.repair_steps is not None:
+            checks.count(repair_steps=self.repair_steps)
         if self.prior_noise is not None:
             checks.positive(prior_noise=self.prior_noise)
         checks.positive(synthetic_weight=self.synthetic_weight)
@@ -135,54 +139,6 @@ def gaussian_phase(settings: Recipe, noise_multiplier: float) -> plan.GaussianPh
         radius=settings.prior_radius,
         shares=settings.prior_shares,
     )
-
-
-def before(
-    allocation: StageAllocation,
-    settings: Recipe,
-    wishes: Wishes,
-    pretraining: Pretraining | None,
-) -> tuple[plan.SyntheticPhase | plan.PublicPhase, ...]:
-    """Return the phases that read no record.
-
-    Raises:
-        ParameterError: A stage learns from public images, but none were named.
-    """
-    found: list[plan.SyntheticPhase | plan.PublicPhase] = []
-    steps = _chosen(wishes.synthetic_steps, settings.synthetic_steps)
-    if allocation.intervals(Source.SYNTHETIC) or pretraining == "synthetic":
-        found.append(
-            plan.SyntheticPhase(
-                kind="synthetic",
-                name="synthetic",
-                steps=steps,
-                event=events.NoOpEvent(),
-                generator=settings.generator,
-                seed=SYNTHETIC_SEED,
-                batch_size=settings.synthetic_batch_size,
-                learning_rate=settings.synthetic_learning_rate,
-            )
-        )
-    if allocation.intervals(Source.PUBLIC) or pretraining == "public":
-        if wishes.public is None:
-            raise ParameterError(
-                "a stage learns from public images, but none are named",
-                hint="name them with --public FOLDER, or use synthetic instead",
-            )
-        found.append(
-            plan.PublicPhase(
-                kind="public",
-                name="public",
-                steps=steps,
-                event=events.NoOpEvent(),
-                data_name=wishes.public.name,
-                data_digest=wishes.public.digest,
-                declared_by=wishes.public.declared_by,
-                batch_size=settings.synthetic_batch_size,
-                learning_rate=settings.synthetic_learning_rate,
-            )
-        )
-    return tuple(found)
 
 
 def private_phase(

@@ -53,7 +53,8 @@ def training_of(
     Raises:
         ParameterError: A cut of the mixture is not between sigma_min and sigma_max.
     """
-    _check_cuts(wishes.mixture, settings)
+    mixture = wishes.mixture or _mixture_of(preset)
+    _check_cuts(mixture, settings)
     found = wishes.parameterisation or preset.parameterisation
     if found is None:
         found = "gaussian" if allocation.intervals(Source.GAUSSIAN) else "edm"
@@ -75,7 +76,7 @@ def training_of(
         sigma_max=settings.sigma_max,
         label_dropout=0.1,
         ema_decay=settings.ema_decay,
-        mixture=wishes.mixture,
+        mixture=mixture,
         flip=wishes.flip,
         shift=wishes.shift,
         optimiser=wishes.optimiser,
@@ -141,6 +142,12 @@ def check_used(
                 hint="leave it away, or choose --stages, --pretrain or --share so that "
                 "it has",
             )
+
+
+def _mixture_of(preset: Preset) -> plan.PlanMixture | None:
+    if preset.cuts is None:
+        return None
+    return plan.PlanMixture(cuts=preset.cuts, shares=preset.shares)
 
 
 def _check_cuts(mixture: plan.PlanMixture | None, settings: Recipe) -> None:

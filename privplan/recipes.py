@@ -51,6 +51,8 @@ class Recipe:
         blocks: Residual blocks per level.
         attention_resolutions: Sides at which attention is used.
         patch: Side of the squares of pixels that become one position.
+        gaussian_above: Sigma above which a Gaussian answers alone in `best`, in data
+            units.
         prior_learning_rate: Of the private steps, for a network that corrects a
             Gaussian.
         prior_centre: Grey value from which the Gaussian query measures, a guess.
@@ -80,6 +82,7 @@ class Recipe:
     blocks: int
     attention_resolutions: tuple[int, ...]
     patch: int
+    gaussian_above: float
     prior_learning_rate: float
     prior_centre: float = -0.4
     prior_radius: float = 0.75
@@ -107,6 +110,7 @@ _TINY = Recipe(
     blocks=1,
     attention_resolutions=(),
     patch=1,
+    gaussian_above=1.0,
     prior_learning_rate=4e-3,
 )
 
@@ -131,6 +135,7 @@ _SMALL = Recipe(
     blocks=1,
     attention_resolutions=(),
     patch=2,
+    gaussian_above=10.0,
     prior_learning_rate=3e-3,
 )
 
@@ -155,6 +160,7 @@ _LARGE = Recipe(
     blocks=1,
     attention_resolutions=(7,),
     patch=1,
+    gaussian_above=14.0,
     prior_learning_rate=1e-3,
 )
 
