@@ -17,8 +17,8 @@ from diffusion.enforce import Guard
 from diffusion.gaussian_prior import GaussianPrior
 from diffusion.learned import Learned
 from diffusion.mixture import synthetic_gradient
-from diffusion.parts import only_prepares, trained_at, whole
-from diffusion.pool_prior import pool_prior
+from diffusion.parts import trained_at, whole
+from diffusion.pool_prior import prior_beside
 from diffusion.pools import Pool, PublicPool, SyntheticPool
 from diffusion.queries import noisy_answer, prior_of
 from diffusion.randomness import RandomSource
@@ -186,7 +186,9 @@ def _public(run: Run, phase: SyntheticPhase | PublicPhase, learner: Learner) -> 
     if begun_here:
         run.guard.spend(phase, phase.steps)
     pool = _pool(run, phase)
-    loss = loss_of(run.plan, trained_at(run.plan, phase), _public_prior(run, pool))
+    prior = prior_beside(run.plan, pool, run.learned.answers)
+    prior = None if prior is None else prior.to(run.options.device)
+    loss = loss_of(run.plan, trained_at(run.plan, phase), prior)
     while learner.steps_done < phase.steps:
         pictures, labels = pool.batch(learner.steps_done)
         public_step(
@@ -227,16 +229,6 @@ def _learner(run: Run) -> Learner:
 
 def _prior(run: Run) -> GaussianPrior | None:
     prior = prior_of(run.plan, run.learned.answers)
-    return None if prior is None else prior.to(run.options.device)
-
-
-def _public_prior(run: Run, pool: Pool) -> GaussianPrior | None:
-    """Return the Gaussian that a network corrects while it learns from a pool.
-
-    Where the pool only prepares the network, that is the pool's own: correcting the
-    records' Gaussian into the pool's images would teach it to undo what was asked.
-    """
-    prior = pool_prior(run.plan, pool) if only_prepares(run.plan) else _prior(run)
     return None if prior is None else prior.to(run.options.device)
 
 

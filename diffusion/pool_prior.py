@@ -18,11 +18,29 @@ import torch
 
 from diffusion.gaussian_prior import GaussianPrior, fit
 from diffusion.gaussian_query import query
+from diffusion.parts import only_prepares
 from diffusion.pools import Pool
-from diffusion.queries import prior_config
+from diffusion.queries import Answers, prior_config, prior_of
 from privplan.plan import GaussianPhase, Plan
 
 _NO_NOISE = 1e-6
+
+
+def prior_beside(plan: Plan, pool: Pool, answers: Answers) -> GaussianPrior | None:
+    """Return the Gaussian that a network corrects while it learns from a pool.
+
+    The pool's own where the pool only prepares the network; the records' where a stage
+    will answer with what was learned from the pool.
+
+    Args:
+        plan: The plan.
+        pool: What its public phase learns from.
+        answers: Noisy answers by the name of their phase.
+
+    Raises:
+        DataError: The answer is missing.
+    """
+    return pool_prior(plan, pool) if only_prepares(plan) else prior_of(plan, answers)
 
 
 def pool_prior(plan: Plan, pool: Pool) -> GaussianPrior | None:

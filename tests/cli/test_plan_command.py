@@ -55,7 +55,8 @@ BAD = [
     (["--eps", "1", "--draws", "-5"], 2, "draws) is -5"),
     (["--eps", "1", "--prior-noise", "0", "--stages", "best"], 2, "prior_noise) is 0"),
     (["--eps", "1", "--prior-noise", "5"], 2, "--prior-noise has nothing to act on"),
-    (["--eps", "1", "--synthetic-steps", "5"], 2, "--synthetic-steps has nothing"),
+    (["--eps", "1", "--stages", "dpdm", "--synthetic-steps", "5"], 2,
+     "--synthetic-steps has nothing"),
     (["--eps", "1", "--synthetic-weight", "2"], 2, "--synthetic-weight has nothing"),
     (["--eps", "1", "--stages", "--pretrain", "none"], 2, "--pretrain none has"),
     (["--eps", "1", "--draws", "1e5", "--steps", "9", "--sample-rate", "0.1",
@@ -102,12 +103,6 @@ def test_plan_asks_the_other_accountants_when_told_to(cli, tmp_path, monkeypatch
     assert "dp-accounting" in out
     assert "prv-accountant" in out
     assert len(plans.read(tmp_path / "plan.json").accounting.second_opinions) == 2
-
-
-def test_without_stages_every_stage_is_private(cli, tmp_path):
-    _, out, _ = cli("plan", "--eps", "1", "--out", tmp_path / "p.json", "--json")
-    stages = json.loads(out)["stages"]
-    assert [stage["source"] for stage in stages] == ["private"] * 3
 
 
 def test_stages_that_read_no_record_cost_exactly_nothing(cli, tmp_path):
@@ -175,3 +170,19 @@ def test_a_declared_shape_is_the_shape_of_the_plan(cli, tmp_path):
         "--out", path)  # fmt: skip
     data = plans.read(path).data
     assert (data.records, data.height, data.width, data.classes) == (60000, 32, 32, 7)
+
+
+def test_without_stages_the_plan_is_the_best_we_know(cli, tmp_path, monkeypatch):
+    """Whoever names nothing should not get the weakest allocation."""
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for name, more in {
+        "open": [],
+        "best": ["--stages", "best"],
+        "pinned": ["--parameterisation", "v"],
+        "dpdm": ["--stages", "dpdm", "--parameterisation", "v"],
+    }.items():
+        code, _, _ = cli("plan", "--eps", "3", *more, "--out", f"{name}.json")
+        assert code == 0
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())["digest"]
+    assert found["open"] == found["best"] != found["pinned"] == found["dpdm"]
