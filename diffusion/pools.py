@@ -65,8 +65,8 @@ class SyntheticPool(Pool):
     def pieces(self) -> Iterator[Batch]:
         """Return every image once, in pieces that fit into memory."""
         return zip(
-            self._pictures.split(_IMAGES_AT_ONCE),
-            self._labels.split(_IMAGES_AT_ONCE),
+            torch.split(self._pictures, _IMAGES_AT_ONCE),
+            torch.split(self._labels, _IMAGES_AT_ONCE),
             strict=True,
         )
 
@@ -108,7 +108,7 @@ class PublicPool(Pool):
 
     def pieces(self) -> Iterator[Batch]:
         """Return every image once, in pieces that fit into memory."""
-        for chosen in torch.arange(len(self._labels)).split(_IMAGES_AT_ONCE):
+        for chosen in torch.split(torch.arange(len(self._labels)), _IMAGES_AT_ONCE):
             yield self._images.batch(chosen)[0], self._labels[chosen]
 
 
