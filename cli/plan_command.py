@@ -28,7 +28,7 @@ from cli.options import (
     UnitColumn,
 )
 from cli.oversight import RegisterFile, TrustFile
-from privplan import network_text, pretrained, summary_json
+from privplan import network_text, presets, pretrained, summary_json
 from privplan import plan as plans
 from privplan.candidates import Compute
 from privplan.plan_choice import choice_of
@@ -68,7 +68,8 @@ def plan(
             help="Alone: coarse and cleaning synthetic, context private. Or "
             "NAME=SOURCE[@SIGMA],... with the sources private, synthetic, public, "
             "gaussian. Or dpdm, syngen-coarse, syngen-cleaning, syngen-finetune, "
-            "best. Left away: every stage private.",
+            "finetune-mixture, best. Left away: best, or every stage private where a "
+            "parameterisation is pinned.",
         ),
     ] = None,
     share: Annotated[
@@ -97,6 +98,10 @@ def plan(
     ] = None,
     synthetic_steps: Annotated[
         int | None, typer.Option(help="Steps on synthetic or public images.")
+    ] = None,
+    repair_steps: Annotated[
+        int | None,
+        typer.Option(help="Synthetic steps after the private ones; synthetic stages."),
     ] = None,
     prior_noise: Annotated[
         float | None, typer.Option(help="Noise multiplier of the Gaussian query.")
@@ -174,7 +179,8 @@ def plan(
         return
     wishes = Wishes(
         steps=steps, sample_rate=sample_rate, noise_multiplicity=noise_multiplicity,
-        synthetic_steps=synthetic_steps, prior_noise=prior_noise,
+        synthetic_steps=synthetic_steps, repair_steps=repair_steps,
+        prior_noise=prior_noise,
         synthetic_weight=synthetic_weight, queries=query_phases(query or []),
         clipping=clipping, arithmetic=arithmetic, learning_rate=learning_rate,
         public=plan_inputs.declared_public(public, beside=data),
@@ -192,7 +198,7 @@ def plan(
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
         data=plan_inputs.declared_data(data, records, image_size, classes, unit),
-        stages=stages,
+        stages=presets.stages_of(stages, parameterisation),
         training=training,
         wishes=wishes,
         second_opinions=verify,

@@ -28,15 +28,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from privplan import canonical, events, files, plan_checks
 from privplan.errors import DocumentError, IntegrityError
 from privplan.fields import Digest, Document, Name, read_document
+from privplan.plan_accounts import PlanAccounting, PlanOpinion
 from privplan.plan_parts import (
+    REPAIR,
     GaussianPhase,
-    PlanAccounting,
     PlanAdaptive,
     PlanBudget,
     PlanData,
     PlanMixture,
     PlanNetwork,
-    PlanOpinion,
     PlanPhase,
     PlanShape,
     PlanStage,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "REPAIR",
     "GaussianPhase",
     "Plan",
     "PlanAccounting",

@@ -16,11 +16,17 @@ from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
 from privplan.stages import Sharing, Source, StageName
 
+REPAIR = "repair"
+
 QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
 
 
 def _is_usual(value: object) -> bool:
     return value is None or value == tuning.ALL
+
+
+def _is_single(value: int) -> bool:
+    return value == 1
 
 
 class PlanBudget(Document):
@@ -85,7 +91,11 @@ class PlanStage(Document):
 
 
 class SyntheticPhase(Document):
-    """Ordinary training on images that a program draws; reads no record."""
+    """Ordinary training on images that a program draws; reads no record.
+
+    One named `REPAIR` comes after the private steps, and trains the synthetic stages
+    alone.
+    """
 
     kind: Literal["synthetic"]
     name: Name
@@ -248,6 +258,7 @@ class PlanNetwork(Document):
     width_multipliers: tuple[Count, ...]
     blocks: Count
     attention_resolutions: tuple[Count, ...]
+    patch: Count = Field(default=1, exclude_if=_is_single)
     seed: int
 
 
@@ -276,23 +287,3 @@ class PlanTraining(Document):
     ema_decay: Number
     tune: Name = Field(default=tuning.ALL, exclude_if=_is_usual)
     optimiser: Literal["adam", "adamw", "sgd"]
-
-
-class PlanOpinion(Document):
-    """What another accountant says of the same events."""
-
-    name: Name
-    version: Name
-    method: Name
-    lower: Number
-    upper: Number
-
-
-class PlanAccounting(Document):
-    """What the whole plan costs: lower <= true epsilon <= upper."""
-
-    epsilon_lower: Number
-    epsilon_upper: Number
-    method: Name
-    composition: Literal["committed"]
-    second_opinions: tuple[PlanOpinion, ...]
