@@ -198,7 +198,12 @@ def plan(
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
         data=plan_inputs.declared_data(data, records, image_size, classes, unit),
-        stages=presets.stages_of(stages, parameterisation),
+        stages=presets.stages_of(
+            stages,
+            parameterisation,
+            begun=begin_from is not None,
+            records_per_unit=max_records_per_unit,
+        ),
         training=training,
         wishes=wishes,
         second_opinions=verify,

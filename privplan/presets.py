@@ -97,16 +97,29 @@ def resolve(text: str | None) -> Preset:
     return PRESETS.get(text.strip(), Preset(stages=text.strip() or DEFAULT))
 
 
-def stages_of(stages: str | None, parameterisation: Parameterisation | None) -> str:
+def stages_of(
+    stages: str | None,
+    parameterisation: Parameterisation | None = None,
+    *,
+    begun: bool = False,
+    records_per_unit: int = 1,
+) -> str:
     """Return the stages that are asked for, or what is planned where none are.
 
-    `best` decides on a parameterisation itself; with another one every stage is
-    private.
+    `best`, wherever it can be: it decides on a parameterisation itself, prepares its
+    own network, and its query is for units of one record. Else every stage is private.
+
+    Args:
+        stages: What was asked for.
+        parameterisation: Pinned by the user; None for whatever goes with the stages.
+        begun: Whether the network is one that was trained elsewhere.
+        records_per_unit: Most records of one unit of privacy.
 
     Example:
-        >>> stages_of(None, None), stages_of(None, "v")
-        ('best', 'dpdm')
+        >>> stages_of(None), stages_of(None, "v"), stages_of(None, begun=True)
+        ('best', 'dpdm', 'dpdm')
     """
     if stages is not None:
         return stages
-    return "best" if parameterisation is None else "dpdm"
+    fits = parameterisation is None and not begun and records_per_unit == 1
+    return "best" if fits else "dpdm"
