@@ -33,7 +33,9 @@ class Recipe:
     Attributes:
         sample_rate: Probability of a record per step; the most that is chosen.
         most_expected: The largest expected batch that is chosen.
-        steps: Private steps.
+        steps: Private steps, where the expected batch is not at its largest.
+        most_steps: Private steps at most, where records are many enough that each is
+            still seen as often.
         noise_multiplicity: Noise draws per record, K.
         max_grad_norm: C, in gradient units; small, so that every record is clipped.
         learning_rate: Of the private steps.
@@ -65,6 +67,7 @@ class Recipe:
     sample_rate: float
     most_expected: int
     steps: int
+    most_steps: int
     noise_multiplicity: int
     max_grad_norm: float
     learning_rate: float
@@ -93,6 +96,7 @@ _TINY = Recipe(
     sample_rate=0.25,
     most_expected=512,
     steps=100,
+    most_steps=100,
     noise_multiplicity=2,
     max_grad_norm=0.2,
     learning_rate=1.2e-2,
@@ -118,6 +122,7 @@ _SMALL = Recipe(
     sample_rate=0.1,
     most_expected=1024,
     steps=200,
+    most_steps=800,
     noise_multiplicity=1,
     max_grad_norm=0.2,
     learning_rate=3e-3,
@@ -129,7 +134,7 @@ _SMALL = Recipe(
     sigma_max=20.0,
     p_mean=-0.6,
     p_std=1.2,
-    ema_decay=0.98,
+    ema_decay=0.99,
     base_width=24,
     width_multipliers=(1, 2),
     blocks=1,
@@ -143,6 +148,7 @@ _LARGE = Recipe(
     sample_rate=0.1,
     most_expected=512,
     steps=300,
+    most_steps=300,
     noise_multiplicity=4,
     max_grad_norm=0.2,
     learning_rate=1e-3,
@@ -181,7 +187,9 @@ def recipe(*, records: int, height: int, width: int) -> Recipe:
     found = _by_side(max(height, width))
     rate = float(f"{min(found.sample_rate, found.most_expected / records):.3g}")
     patch = found.patch if height % found.patch == width % found.patch == 0 else 1
-    return replace(found, sample_rate=max(rate, 1e-6), patch=patch)
+    wanted = found.sample_rate * records / found.most_expected
+    steps = min(round(found.steps * max(wanted, 1.0)), found.most_steps)
+    return replace(found, sample_rate=max(rate, 1e-6), steps=steps, patch=patch)
 
 
 def _by_side(longer: int) -> Recipe:
