@@ -17,6 +17,7 @@ from diffusion.adapters import load_plain
 from diffusion.blueprint import mechanism_of, performance_of
 from diffusion.denoisers import loss_of
 from diffusion.ema import Ema
+from diffusion.engines.heap import KeptMemory
 from diffusion.gaussian_prior import GaussianPrior
 from diffusion.mixture import synthetic_gradient
 from diffusion.parts import trained_at, whole
@@ -126,7 +127,7 @@ def _private(run: Run, phase: PrivatePhase, learner: Learner) -> bool:
                 performance=performance,
             )
         run.guard.pace(phase, size)
-    done = 0
+    done, memory = 0, KeptMemory()
     try:
         while run.guard.remaining(phase) > 0:
             with _discreet():
@@ -140,6 +141,7 @@ def _private(run: Run, phase: PrivatePhase, learner: Learner) -> bool:
                     spend=lambda: run.guard.spend(phase),
                 )
             done += 1
+            memory.after_step()
             run.watcher.advance(phase, done=phase.steps - run.guard.remaining(phase))
             if not _go_on(run, phase):
                 return False
