@@ -41,6 +41,7 @@ from privplan.report_schema import (
 from privplan.version import __version__
 
 if TYPE_CHECKING:
+    from diffusion.pretrained import PretrainedWeights
     from diffusion.sampling import SampleRequest
     from diffusion.watching import RunOptions
 
@@ -98,6 +99,19 @@ def run_training(
         ).finished
         view.finish(finished=finished)
     return finished
+
+
+def weights_of(folder: Path | None) -> PretrainedWeights | None:
+    """Load the pretrained checkpoint in a folder; None where none is named.
+
+    Raises:
+        PrivplanError: There is none, or it was changed.
+    """
+    if folder is None:
+        return None
+    from diffusion import pretrained  # noqa: PLC0415 - imports torch
+
+    return pretrained.load(folder)
 
 
 def data_of(plan: Plan, given: str | None) -> str:

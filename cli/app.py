@@ -23,6 +23,7 @@ from cli import (
     folders,
     oversight,
     plan_command,
+    pretrain_command,
     render,
     report_commands,
     report_view,
@@ -33,6 +34,7 @@ from cli.live import Wanted
 from cli.options import (
     AsJson,
     Data,
+    From,
     ImageSize,
     PublicData,
     RunFolder,
@@ -52,6 +54,7 @@ app = typer.Typer(
 app.add_typer(plan_command.app, name="plan")
 app.command()(bench_command.bench)
 app.add_typer(trust_commands.keys_app, name="keys")
+app.command()(pretrain_command.pretrain)
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
 app.add_typer(budget_commands.budget_app, name="budget")
@@ -75,6 +78,7 @@ def train(
     data: Data = None,
     image_size: ImageSize = None,
     public: PublicData = None,
+    begin_from: From = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<plan>.")
     ] = None,
@@ -139,6 +143,7 @@ def train(
         device=device,
         physical_batch_size=physical_batch,
         allow_code_change=allow_code_change,
+        pretrained=actions.weights_of(begin_from),
     )
     finished = actions.run_training(
         made,
@@ -150,7 +155,12 @@ def train(
         public=public,
         wanted=Wanted(previews=previews, log=log),
     )
-    options_again = {"--data": data, "--public": public, "--register": register}
+    options_again = {
+        "--data": data,
+        "--public": public,
+        "--from": begin_from,
+        "--register": register,
+    }
     named = "".join(f" {k} {v}" for k, v in options_again.items() if v is not None)
     render.training(made, folder, named, finished=finished, as_json=as_json)
     raise typer.Exit(0 if finished else 1)

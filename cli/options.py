@@ -24,6 +24,25 @@ PublicData = Annotated[
     str | None,
     typer.Option("--public", help="Images declared public, in any form of --data."),
 ]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        help="Other than by recipe: width=16,levels=1+2+2,blocks=1,attention=7+14.",
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option("--from", help="Begin from a checkpoint of privplan pretrain."),
+]
+Tune = Annotated[
+    str,
+    typer.Option(
+        "--tune",
+        help="What private steps change: all, or a sum with + of attention, embedding, "
+        "film, bias, blocks:NAME,... and lora:RANK[@attention+conv].",
+    ),
+]
 ImageSize = Annotated[
     int | None, typer.Option("--image-size", help="Resize images to this side.")
 ]
@@ -59,6 +78,9 @@ _OPTIONS = {
     "prior_noise": "--prior-noise",
     "synthetic_weight": "--synthetic-weight",
     "shift": "--shift",
+    "learning_rate": "--learning-rate",
+    "batch_size": "--batch-size",
+    "channels": "--channels",
 }
 _SUBJECT = re.compile(r"^(\w+)(?= is )|(?<=^give )(\w+)")
 

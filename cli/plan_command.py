@@ -19,12 +19,15 @@ from cli.options import (
     Classes,
     Data,
     Delta,
+    From,
     ImageSize,
+    Network,
     PublicData,
+    Tune,
 )
 from cli.oversight import RegisterFile, TrustFile
+from privplan import network_text, pretrained, summary_json
 from privplan import plan as plans
-from privplan import summary_json
 from privplan.candidates import Compute
 from privplan.plan_choice import choice_of
 from privplan.plan_phases import query_phases
@@ -73,6 +76,9 @@ def plan(
         Pretraining | None, typer.Option(help="Learn from this before any record.")
     ] = None,
     public: PublicData = None,
+    begin_from: From = None,
+    tune: Tune = "all",
+    network: Network = None,
     parameterisation: Annotated[
         Parameterisation | None,
         typer.Option(help="Default edm; gaussian where a stage is."),
@@ -83,6 +89,9 @@ def plan(
     ] = None,
     noise_multiplicity: Annotated[
         int | None, typer.Option(help="Noise draws per record and step.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the private steps.")
     ] = None,
     synthetic_steps: Annotated[
         int | None, typer.Option(help="Steps on synthetic or public images.")
@@ -165,6 +174,8 @@ def plan(
         queries=query_phases(query or []),
         clipping=clipping,
         public=plan_inputs.declared_public(public, beside=data),
+        pretrained=None if begin_from is None else pretrained.read(begin_from),
+        learning_rate=learning_rate,
     )
     request = PlanRequest(
         target_epsilon=plan_inputs.required(eps),
@@ -180,6 +191,8 @@ def plan(
             flip=flip,
             shift=shift,
             optimiser=optimiser,
+            network=None if network is None else network_text.parse(network),
+            tune=tune,
         ),
         wishes=wishes,
         second_opinions=verify,

@@ -14,7 +14,7 @@ from cli.columns import Column, print_fitted
 from cli.durations import in_words
 from cli.paper import console, table
 from cli.plan_advice import outlook
-from privplan import events, plan_size, plan_words
+from privplan import events, plan_size, plan_words, tuning
 from privplan.budget_lines import ClippingQuantile
 from privplan.canonical import text_down, text_up
 from privplan.choice import Choice
@@ -172,9 +172,20 @@ def _private_step(out: Console, shown: Plan) -> None:
     rows.append(["parameterisation", shown.training.parameterisation])
     rows.append(["sharing", shown.training.sharing.value])
     rows.append(["optimiser", shown.training.optimiser])
+    rows += _tuned(shown)
     rows += _showing(shown)
     title = "private step" if shown.private_phases else "training"
     out.print(table([(title, "left"), ("", "right")], rows))
+
+
+def _tuned(shown: Plan) -> list[list[str]]:
+    """Say what private steps change, where it is not all."""
+    data, training = shown.data, shown.training
+    if training.tune == tuning.ALL:
+        return []
+    count = plan_size.trained_parameters(data, training)
+    whole = plan_size.all_parameters(data, training)
+    return [["tuned", training.tune], ["numbers tuned", f"{count:,} for {whole:,}"]]
 
 
 def _showing(shown: Plan) -> list[list[str]]:

@@ -5,38 +5,37 @@ record comes near.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
+from diffusion.adapters import adapt
 from diffusion.adaptive_clipping import AdaptiveClipping
 from diffusion.network import NetworkConfig, UNet, build
 from diffusion.per_example import Clipping, engine
 from diffusion.physical_batch import PhysicalBatch
 from diffusion.trainer import Learner, Mechanism, Performance
 from diffusion.watching import RunOptions
-from privplan.plan import Plan, PrivatePhase
+from privplan import plan_size
+from privplan.plan import Plan, PlanShape, PlanTraining, PrivatePhase
 
 
 def network_of(plan: Plan) -> UNet:
-    """Build the network a plan describes, with its public first weights.
+    """Build the network a plan describes, with its public first weights."""
+    return network_for(plan.data, plan.training)
+
+
+def network_for(data: PlanShape, training: PlanTraining) -> UNet:
+    """Build the network that is described, with its public first weights.
 
     A network that corrects a Gaussian is shown the Gaussian's guess beside the image.
+    Thin products that are to be tuned are in place and change nothing yet.
     """
-    net, data = plan.training.network, plan.data
-    corrects = plan.training.parameterisation == "gaussian"
-    config = NetworkConfig(
-        channels=data.channels,
-        height=data.height,
-        width=data.width,
-        classes=data.classes,
-        base_width=net.base_width,
-        width_multipliers=net.width_multipliers,
-        blocks=net.blocks,
-        attention_resolutions=net.attention_resolutions,
-        guide_channels=data.channels if corrects else 0,
-    )
-    return build(config, seed=net.seed)
+    shape, seed = plan_size.shape_of(data, training), training.network.seed
+    network = build(NetworkConfig(**asdict(shape)), seed=seed)
+    adapt(network, plan_size.selected(data, training).adapters, seed=seed)
+    return network
 
 
 def mechanism_of(

@@ -96,6 +96,22 @@ def save_model(folder: Path, learned: Learned, facts: Mapping[str, object]) -> N
     _write(folder / MODEL_NAME, tensors, text)
 
 
+def place_of(folder: Path) -> str | None:
+    """Return the name of the phase that a saved run goes on with; None if none is.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = folder / STATE_NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str(file.metadata()["phase"])
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise _damaged(path) from error
+
+
 def load_state(folder: Path, learned: Learned, *, plan_digest: str) -> Place | None:
     """Load the state of a run, and make its part active; None if there is none yet.
 

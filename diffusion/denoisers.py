@@ -30,7 +30,7 @@ from diffusion.noise_levels import (
     VUniform,
 )
 from diffusion.noise_mixture import three_parts
-from diffusion.parts import answering, whole
+from diffusion.parts import answering
 from diffusion.precond import (
     Denoise,
     Denoiser,
@@ -42,7 +42,7 @@ from diffusion.precond import (
 )
 from diffusion.trainer import LossSettings
 from privplan.errors import DataError, ParameterError
-from privplan.plan import Plan
+from privplan.plan import Plan, PlanTraining
 from privplan.stages import Source
 
 
@@ -59,17 +59,30 @@ def loss_of(
     Raises:
         DataError: The plan's network corrects a prior, and there is none.
     """
-    training = plan.training
+    return loss_for(plan.training, plan.data.classes, intervals, prior)
+
+
+def loss_for(
+    training: PlanTraining,
+    classes: int,
+    intervals: tuple[Interval, ...],
+    prior: GaussianPrior | None = None,
+) -> LossSettings:
+    """Return the loss that is described; as `loss_of`, also where there is no plan.
+
+    Raises:
+        DataError: The network corrects a prior, and there is none.
+    """
     judge: RowLoss
     if training.parameterisation == "gaussian":
         judge = prior_row_loss(_needed(prior))
     else:
-        judge = row_loss(_wrapping(plan))
+        judge = row_loss(_wrapping(training))
     return LossSettings(
         row_loss=judge,
-        law=_law(plan).restricted(intervals),
+        law=_law(training).restricted(intervals),
         label_dropout=training.label_dropout,
-        null_label=plan.data.classes,
+        null_label=classes,
         augmentation=Augmentation(flip=training.flip, shift=training.shift),
     )
 
@@ -145,11 +158,11 @@ def by_sigma(pieces: Sequence[tuple[float, Denoise]]) -> Denoise:
 def _wrapped(plan: Plan, network: nn.Module, prior: GaussianPrior | None) -> Denoise:
     if plan.training.parameterisation == "gaussian":
         return PriorDenoiser(network=network, prior=_needed(prior))
-    return Denoiser(network=network, precond=_wrapping(plan))
+    return Denoiser(network=network, precond=_wrapping(plan.training))
 
 
-def _wrapping(plan: Plan) -> Parameterisation:
-    match plan.training.parameterisation:
+def _wrapping(training: PlanTraining) -> Parameterisation:
+    match training.parameterisation:
         case "v":
             return V()
         case "vp":
@@ -157,25 +170,25 @@ def _wrapping(plan: Plan) -> Parameterisation:
         case "ve":
             return Ve()
         case _:
-            return Edm(sigma_data=plan.training.sigma_data)
+            return Edm(sigma_data=training.sigma_data)
 
 
-def _law(plan: Plan) -> SigmaLaw:
-    """Return the law of sigma, with the shares of a mixture if the plan has one."""
-    base, mixture = _plain_law(plan), plan.training.mixture
+def _law(training: PlanTraining) -> SigmaLaw:
+    """Return the law of sigma, with the shares of a mixture if there is one."""
+    base, mixture = _plain_law(training), training.mixture
     if mixture is None:
         return base
     return three_parts(
-        plan.training.sigma_min,
-        plan.training.sigma_max,
+        training.sigma_min,
+        training.sigma_max,
         cuts=mixture.cuts,
         shares=mixture.shares,
         base=base,
     )
 
 
-def _plain_law(plan: Plan) -> SigmaLaw:
-    training, reach = plan.training, whole(plan)
+def _plain_law(training: PlanTraining) -> SigmaLaw:
+    reach = ((training.sigma_min, training.sigma_max),)
     match training.parameterisation:
         case "v":
             return VUniform(intervals=reach)

@@ -26,7 +26,9 @@ from privplan.errors import DocumentError
 
 
 class Ema:
-    """Averaged copies of a model's parameters.
+    """Averaged copies of the parameters that a model trains when this is made.
+
+    What is frozen then is not copied: it stays what it is.
 
     Attributes:
         decay: The decay after warm-up; at least 0 and below 1.
@@ -41,6 +43,7 @@ class Ema:
         self._average = {
             name: parameter.detach().clone()
             for name, parameter in model.named_parameters()
+            if parameter.requires_grad
         }
 
     def update(self) -> None:
@@ -56,7 +59,7 @@ class Ema:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         with torch.no_grad():
-            for name, parameter in self._model.named_parameters():
+            for name, parameter in self._own().items():
                 self._average[name].lerp_(parameter, 1 - decay)
 
     def averaged(self) -> dict[str, Tensor]:
@@ -79,7 +82,7 @@ class Ema:
             ...     averaged is model
             True
         """
-        own = {name: p.detach().clone() for name, p in self._model.named_parameters()}
+        own = {name: p.detach().clone() for name, p in self._own().items()}
         try:
             self._fill(self._average)
             yield self._model
@@ -110,5 +113,10 @@ class Ema:
 
     def _fill(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, parameter in self._model.named_parameters():
+            for name, parameter in self._own().items():
                 parameter.copy_(weights[name])
+
+    def _own(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that are averaged, by name."""
+        named = self._model.named_parameters()
+        return {name: p for name, p in named if name in self._average}

@@ -11,18 +11,17 @@ What the guard says never tells more of the data than yes or no.
 from pathlib import Path
 from types import TracebackType
 
-from diffusion.data import PrivateImages, PublicImages, data_digest, public_digest
+from diffusion.data import PrivateImages, data_digest
 from privplan import accounting, canonical, line_grammar, plan_checks
 from privplan.code_identity import source_digest
 from privplan.errors import (
     BudgetExceededError,
     IntegrityError,
-    ParameterError,
     PolicyError,
 )
 from privplan.ledger import Allowance, Ledger, LedgerHead, read
 from privplan.ledger_blocks import Blocks
-from privplan.plan import Plan, PlanPhase, PublicPhase, QueryPhase
+from privplan.plan import Plan, PlanPhase, QueryPhase
 from privplan.query_lines import LabelHistogram, RecordCount
 from privplan.register import Reservation
 from privplan.register_run import Charge, check_resume
@@ -119,35 +118,6 @@ def check(plan: Plan, images: PrivateImages) -> None:
     check_plan(plan)
     check_queries(plan)
     check_data(plan, images)
-
-
-def check_public(plan: Plan, public: PublicImages | None) -> None:
-    """Compare public images with those the plan names.
-
-    Raises:
-        ParameterError: The plan learns from public images and there are none, or it
-            does not and there are some.
-        PolicyError: They are other images than the plan names.
-    """
-    phases = plan.phases_of(PublicPhase)
-    if public is None and phases:
-        raise ParameterError(
-            f"this plan learns from the public images {phases[0].data_name}, so they "
-            "must be named",
-            hint="add --public with the data the plan was made with",
-        )
-    if public is not None and not phases:
-        raise ParameterError(
-            "public images were given, but no phase of this plan learns from any",
-            hint="leave --public away, or plan with it",
-        )
-    for phase in phases:
-        if public is None or public_digest(public) != phase.data_digest:
-            raise PolicyError(
-                f"these are not the public images {phase.data_name} that the plan "
-                "was made with",
-                hint="give those, or plan with these: privplan plan --public",
-            )
 
 
 class Guard:

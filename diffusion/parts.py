@@ -10,6 +10,10 @@
                  first: phases with no     all sigma                  first weights
                  stage of their own
 
+Pretrained weights go to the part that public phases train. Where a part of the network
+is tuned, private steps begin from averaged weights and move nothing else; phases before
+them train the whole network.
+
 In `gated` and `experts` private steps never touch the public parts: what those answer
 is the same to the last bit, trained on records or not.
 
@@ -19,6 +23,7 @@ Everything here is a function of the plan alone.
 import torch
 from torch import nn
 
+from diffusion.adapters import train_all, train_only
 from diffusion.blueprint import network_of
 from diffusion.ema import Ema
 from diffusion.learned import Learned
@@ -26,7 +31,15 @@ from diffusion.noise_levels import Interval
 from diffusion.optimisers import new_optimiser
 from diffusion.trainer import Learner
 from diffusion.watching import RunOptions
-from privplan.plan import Plan, PlanPhase, PrivatePhase, PublicPhase, SyntheticPhase
+from privplan import plan_size, tuning
+from privplan.plan import (
+    Plan,
+    PlanPhase,
+    PrivatePhase,
+    PublicPhase,
+    SyntheticPhase,
+)
+from privplan.plan_parts import source_of
 from privplan.stages import Sharing, Source
 
 SHARED = "shared"
@@ -49,9 +62,9 @@ def answering(plan: Plan, source: Source) -> str:
 
 def trained_by(plan: Plan, phase: PlanPhase) -> str | None:
     """Return the part that a phase trains; None if it trains none."""
-    if not isinstance(phase, TRAINS):
+    source = source_of(phase)
+    if source is None or source is Source.GAUSSIAN:
         return None
-    source = Source(phase.kind)
     if plan.training.sharing is Sharing.EXPERTS and not plan.intervals(source):
         return FIRST
     return answering(plan, source)
@@ -70,9 +83,11 @@ def whole(plan: Plan) -> tuple[Interval, ...]:
 
 def trained_at(plan: Plan, phase: PlanPhase) -> tuple[Interval, ...]:
     """Return the intervals of sigma that a phase trains, in increasing order."""
-    source = Source(phase.kind)
+    source = source_of(phase)
     apart = plan.training.sharing is Sharing.EXPERTS
-    if source is Source.PRIVATE or (apart and plan.intervals(source)):
+    if source is not None and (
+        source is Source.PRIVATE or (apart and plan.intervals(source))
+    ):
         return tuple(sorted(plan.intervals(source)))
     return whole(plan)
 
@@ -97,9 +112,41 @@ def start_phase(learned: Learned, plan: Plan, phase: PlanPhase) -> None:
     if origin is not None:
         learner.network.load_state_dict(learned.parts[origin].ema.averaged())
         learner.ema = Ema(learner.network, plan.training.ema_decay)
+    if _tunes(plan, phase):
+        learner.network.load_state_dict(learner.ema.averaged())
+        _tune(plan, learner)
     learner.optimiser = _optimiser(plan, learner.network)
     learner.learning_rate = phase.learning_rate
     learner.steps_done = 0
+
+
+def come_to(learned: Learned, plan: Plan, name: str) -> None:
+    """Freeze what is frozen by the time a phase is reached; the weights stay.
+
+    For weights that come from elsewhere: a checkpoint, or the first ones.
+
+    Args:
+        learned: Changed in place.
+        plan: The plan.
+        name: Of the phase; any other name stands for the end.
+    """
+    for phase in plan.phases:
+        part = trained_by(plan, phase)
+        if part is not None and _tunes(plan, phase):
+            _tune(plan, learned.parts[part])
+        if phase.name == name:
+            return
+
+
+def _tunes(plan: Plan, phase: PlanPhase) -> bool:
+    """Return whether a phase leaves some of the network as it is."""
+    return isinstance(phase, PrivatePhase) and plan.training.tune != tuning.ALL
+
+
+def _tune(plan: Plan, learner: Learner) -> None:
+    """Free what the plan tunes and nothing else; average no more than that."""
+    train_only(learner.network, plan_size.selected(plan.data, plan.training))
+    learner.ema = Ema(learner.network, plan.training.ema_decay)
 
 
 def _origin(plan: Plan, name: str | None) -> str | None:
@@ -113,6 +160,7 @@ def _origin(plan: Plan, name: str | None) -> str | None:
 
 def _fresh(plan: Plan, options: RunOptions) -> Learner:
     network = network_of(plan).to(options.device)
+    train_all(network)
     return Learner(
         network=network,
         optimiser=_optimiser(plan, network),

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from diffusion import checkpoint, pacing
+from diffusion.adapters import load_plain
 from diffusion.blueprint import mechanism_of, performance_of
 from diffusion.data import PrivateImages, PublicImages
 from diffusion.denoisers import loss_of
+from diffusion.ema import Ema
 from diffusion.enforce import Guard
 from diffusion.gaussian_prior import GaussianPrior
 from diffusion.learned import Learned
@@ -34,6 +36,7 @@ from privplan.plan import (
     GaussianPhase,
     Plan,
     PlanPhase,
+    PretrainedPhase,
     PrivatePhase,
     PublicPhase,
     QueryPhase,
@@ -70,6 +73,8 @@ def carry_out(run: Run, phase: PlanPhase) -> bool:
             return _ask(run, phase)
         case PrivatePhase():
             return _private(run, phase, _learner(run))
+        case PretrainedPhase():
+            return _take_over(run, phase, _learner(run))
         case SyntheticPhase() | PublicPhase():
             return _public(run, phase, _learner(run))
 
@@ -173,12 +178,32 @@ def _beside(
     (drawn,) = run.plan.phases_of(SyntheticPhase)
     sigmas = tuple(sorted(run.plan.intervals(Source.SYNTHETIC))) or whole(run.plan)
     return synthetic_gradient(
-        SyntheticPool(run.plan, drawn),
+        SyntheticPool(run.plan.data, drawn),
         loss_of(run.plan, sigmas, prior),
         length=phase.synthetic_weight * phase.max_grad_norm,
         random=run.random,
         device=torch.device(run.options.device),
     )
+
+
+def _take_over(run: Run, phase: PretrainedPhase, learner: Learner) -> bool:
+    """Begin from pretrained weights; averages begin there too."""
+    run.watcher.begin(phase, done=0, lost=0)
+    weights = run.options.pretrained
+    if weights is None:
+        raise ParameterError(
+            "the run broke off before it took over its pretrained weights",
+            hint="name the checkpoint again with --from",
+        )
+    begun_here = run.guard.counted(phase) == 0
+    if begun_here:
+        run.guard.spend(phase, phase.steps)
+    load_plain(learner.network, weights.tensors)
+    learner.ema = Ema(learner.network, run.plan.training.ema_decay)
+    if begun_here:
+        run.guard.settle(phase, phase.steps)
+    run.watcher.advance(phase, done=phase.steps)
+    return True
 
 
 def _public(run: Run, phase: SyntheticPhase | PublicPhase, learner: Learner) -> bool:
@@ -208,12 +233,13 @@ def _public(run: Run, phase: SyntheticPhase | PublicPhase, learner: Learner) -> 
 
 def _pool(run: Run, phase: SyntheticPhase | PublicPhase) -> Pool:
     if isinstance(phase, SyntheticPhase):
-        return SyntheticPool(run.plan, phase)
+        return SyntheticPool(run.plan.data, phase)
     if run.public is None:
         raise ParameterError(
             "there are no public images to learn from", hint="name them with --public"
         )
-    return PublicPool(run.plan, phase, run.public)
+    seed = run.plan.training.network.seed
+    return PublicPool(run.plan.data, phase, run.public, seed=seed)
 
 
 def _learner(run: Run) -> Learner:

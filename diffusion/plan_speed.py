@@ -13,7 +13,14 @@ from diffusion.blueprint import network_of, performance_of
 from diffusion.denoisers import loss_of
 from diffusion.gaussian_prior import GaussianPrior, fit
 from diffusion.measure import Speed, measure_speed
-from diffusion.parts import answering, new_learned, start_phase, trained_at, whole
+from diffusion.parts import (
+    answering,
+    come_to,
+    new_learned,
+    start_phase,
+    trained_at,
+    whole,
+)
 from diffusion.processor import tuned_for
 from diffusion.queries import prior_config
 from diffusion.randomness import RandomSource
@@ -102,12 +109,14 @@ def _speed(plan: Plan, options: RunOptions) -> Speed:
             hint="leave --compute away, or let a stage learn from private records",
         )
     phase = plan.private_phases[0]
-    network = network_of(plan)
-    learner = new_learned(plan, options).parts[answering(plan, Source.PRIVATE)]
+    learned = new_learned(plan, options)
+    come_to(learned, plan, phase.name)
+    learner = learned.parts[answering(plan, Source.PRIVATE)]
+    config = network_of(plan).config
     with tuned_for(plan):
         return measure_speed(
-            network,
-            network.config,
+            learner.network,
+            config,
             loss=loss_of(plan, whole(plan), _stand_in(plan)),
             performance=performance_of(learner, options),
             noise_multiplicity=phase.noise_multiplicity,

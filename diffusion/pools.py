@@ -18,7 +18,7 @@ from torch.nn import functional
 from diffusion.data import PublicImages
 from diffusion.synthetic import generate, pseudo_labels
 from privplan.errors import DataError
-from privplan.plan import Plan, PublicPhase, SyntheticPhase
+from privplan.plan import PlanShape, PublicPhase, SyntheticPhase
 
 POOL_SIZE = 8192
 _IMAGES_AT_ONCE = 1024
@@ -37,8 +37,7 @@ class Pool(ABC):
 class SyntheticPool(Pool):
     """Labelled synthetic images, the same for the same plan."""
 
-    def __init__(self, plan: Plan, phase: SyntheticPhase) -> None:
-        data = plan.data
+    def __init__(self, data: PlanShape, phase: SyntheticPhase) -> None:
         self._pictures = generate(
             phase.generator,
             max(min(POOL_SIZE, phase.steps * phase.batch_size), data.classes),
@@ -66,8 +65,9 @@ class PublicPool(Pool):
             fewer of them than classes.
     """
 
-    def __init__(self, plan: Plan, phase: PublicPhase, images: PublicImages) -> None:
-        data, seed = plan.data, plan.training.network.seed
+    def __init__(
+        self, data: PlanShape, phase: PublicPhase, images: PublicImages, *, seed: int
+    ) -> None:
         if images.shape.channels != data.channels:
             raise DataError(
                 f"the public images have {images.shape.channels} colour channels, the "

@@ -19,9 +19,9 @@ Edges: writes the run folder.
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion import checkpoint, enforce, queries
+from diffusion import checkpoint, declared_public, enforce, queries
 from diffusion.data import PrivateImages, PublicImages, require_private
-from diffusion.parts import TRAINS, new_learned, start_phase
+from diffusion.parts import TRAINS, come_to, new_learned, start_phase
 from diffusion.phases import Run, carry_out, save
 from diffusion.preflight.flight import preflight
 from diffusion.previews import Previews
@@ -31,7 +31,7 @@ from diffusion.watching import RunOptions, Silent, Watcher
 from privplan import canonical, files
 from privplan import plan as plans
 from privplan.errors import DataError, IntegrityError, PolicyError
-from privplan.plan import Plan, PlanPhase, QueryPhase
+from privplan.plan import Plan, PlanPhase, PretrainedPhase, QueryPhase
 from privplan.preflight import PREFLIGHT_NAME, to_text
 
 PLAN_NAME = "plan.json"
@@ -81,7 +81,8 @@ def train(
     options = options or RunOptions()
     require_private(images)
     enforce.check(plan, images)
-    enforce.check_public(plan, public)
+    declared_public.check_images(plan, public)
+    declared_public.check_weights(plan, options.pretrained, resume=resume)
     watcher = watcher or Silent()
     _check_folder(plan, folder, resume=resume)
     with tuned_for(plan):
@@ -165,6 +166,7 @@ def _move_on(run: Run, phase: PlanPhase) -> None:
 def _take_up(run: Run) -> int:
     """Load the last state, if there is one; return the phase to go on with."""
     names = [phase.name for phase in run.plan.phases] + [DONE]
+    come_to(run.learned, run.plan, checkpoint.place_of(run.folder) or names[0])
     place = checkpoint.load_state(run.folder, run.learned, plan_digest=run.plan.digest)
     if place is None:
         return 0
@@ -183,7 +185,14 @@ def _take_up(run: Run) -> int:
 
 def _release(run: Run) -> None:
     """Write the averaged weights and the answers, and note the files in the ledger."""
-    facts = {"plan_digest": run.plan.digest, "weights": "averaged"}
+    facts = {
+        "plan_digest": run.plan.digest,
+        "weights": "averaged",
+        "tune": run.plan.training.tune,
+        "pretrained": [
+            p.checkpoint_digest for p in run.plan.phases_of(PretrainedPhase)
+        ],
+    }
     checkpoint.save_model(run.folder, run.learned, facts)
     names = [checkpoint.MODEL_NAME, checkpoint.STATE_NAME, PLAN_NAME]
     if run.plan.phases_of(QueryPhase):

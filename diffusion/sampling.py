@@ -19,6 +19,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from diffusion import checkpoint
+from diffusion.adapters import merged
 from diffusion.blueprint import network_of
 from diffusion.data import PublicImages, load_public
 from diffusion.denoisers import denoiser_of
@@ -100,8 +101,9 @@ def draw(
             hint=f"go on with it first: privplan train {folder} --resume",
         )
     answers = checkpoint.load_model(path, networks, plan_digest=plan.digest)
+    plain = {name: merged(network) for name, network in networks.items()}
     denoise = guided(
-        denoiser_of(plan, networks, prior_of(plan, answers)),
+        denoiser_of(plan, plain, prior_of(plan, answers)),
         guidance=request.guidance,
         null_label=plan.data.classes,
     )

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import UInt8
 from torch import Tensor
 
+from diffusion.pretrained import PretrainedWeights
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
@@ -82,6 +83,7 @@ class RunOptions:
         gallery: Who is shown previews; None draws none.
         charge: The register that pays for the run; None if none keeps its data set.
         rules: The policy and approval it was held to; noted before a record is read.
+        pretrained: The checkpoint that a plan names; a plan names one by digest.
     """
 
     engine: str = "auto"
@@ -93,6 +95,7 @@ class RunOptions:
     gallery: Gallery | None = None
     charge: Charge | None = None
     rules: RunRules = field(default_factory=RunRules)
+    pretrained: PretrainedWeights | None = None
 
     def __post_init__(self) -> None:
         if self.physical_batch_size is not None:

@@ -1,9 +1,9 @@
-"""How many parameters the U-Net has, from the constants of a plan, without torch.
+"""The layers of the U-Net and their parameters, from a plan's constants, without torch.
 
 Noise enters every trained parameter, so their number decides how far a budget goes
 (`efficiency.feasibility`), and the planner needs it before any network is built. The
-count follows the shape of `diffusion.network.UNet` layer by layer; a test compares it
-with the real one.
+list follows `diffusion.network.UNet` layer by layer and name by name; a test compares
+it with the real one.
 
     conv w -> v, k x k     v (w k^2 + 1)        linear w -> v     v (w + 1)
     group norm of w        2 w                  embedding         rows times width
@@ -11,9 +11,44 @@ with the real one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from privplan import checks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer that holds parameters.
+
+    Attributes:
+        name: As in the network, such as "down.0.block.conv_in".
+        kind: What it is.
+        width_in: Channels or features in; rows of an embedding; 1 for a norm.
+        width_out: Channels or features out.
+        size: Side of a convolution's kernel; 1 for any other layer.
+    """
+
+    name: str
+    kind: Literal["conv", "linear", "norm", "embedding"]
+    width_in: int
+    width_out: int
+    size: int = 1
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """How many numbers each parameter of the layer holds, by its full name.
+
+        Example:
+            >>> Layer(name="a", kind="linear", width_in=2, width_out=3).parameters
+            {'a.weight': 6, 'a.bias': 3}
+        """
+        weight = self.width_in * self.width_out * self.size**2
+        found = {f"{self.name}.weight": weight}
+        if self.kind != "embedding":
+            found[f"{self.name}.bias"] = self.width_out
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,34 +107,54 @@ def parameter_count(shape: NetworkShape) -> int:
         ... )
         93961
     """
-    base = shape.base_width
-    condition = 4 * base
-    widths = [base * multiplier for multiplier in shape.width_multipliers]
-    attends = _attends(shape)
-    total = _linear(base, condition) + _linear(condition, condition)
-    total += (shape.classes + 1) * condition
-    total += _conv(shape.channels + shape.guide_channels, base, 3)
+    return sum(sum(layer.parameters.values()) for layer in layers_of(shape))
 
-    skips, current = [base], base
+
+def layers_of(shape: NetworkShape) -> tuple[Layer, ...]:
+    """Return every layer of the network of this shape that holds parameters.
+
+    Args:
+        shape: As the plan fixes it.
+    """
+    base, condition = shape.base_width, 4 * shape.base_width
+    found = [
+        _linear("noise_in", base, condition),
+        Layer(
+            name="label",
+            kind="embedding",
+            width_in=shape.classes + 1,
+            width_out=condition,
+        ),
+        _linear("noise_out", condition, condition),
+        _conv("conv_in", shape.channels + shape.guide_channels, base, 3),
+    ]
+    for name, width_in, width_out, attends in _levels(shape):
+        found += _block(name, width_in, width_out, condition)
+        if attends:
+            found += _attention(name, width_out)
+    last = base * shape.width_multipliers[0]
+    return (*found, _norm("norm_out", last), _conv("conv_out", last, shape.channels, 3))
+
+
+def _levels(shape: NetworkShape) -> Iterator[tuple[str, int, int, bool]]:
+    """Yield (name, width in, width out, has attention) of each block, down and up."""
+    widths = [shape.base_width * multiplier for multiplier in shape.width_multipliers]
+    attends = _attends(shape)
+    skips, current = [shape.base_width], shape.base_width
     for level, width in enumerate(widths):
         if level:
             skips.append(current)
-        for _ in range(shape.blocks):
-            total += _block(current, width, condition, attention=attends[level])
+        for block in range(shape.blocks):
+            yield f"down.{level * shape.blocks + block}", current, width, attends[level]
             skips.append(width)
             current = width
-    total += _block(current, current, condition, attention=attends[-1])
-    total += _block(current, current, condition, attention=False)
-    for level in reversed(range(len(widths))):
-        for _ in range(shape.blocks + 1):
-            total += _block(
-                current + skips.pop(),
-                widths[level],
-                condition,
-                attention=attends[level],
-            )
+    yield "middle", current, current, attends[-1]
+    yield "middle_out", current, current, False
+    for done, level in enumerate(reversed(range(len(widths)))):
+        for block in range(shape.blocks + 1):
+            name = f"up.{done * (shape.blocks + 1) + block}"
+            yield name, current + skips.pop(), widths[level], attends[level]
             current = widths[level]
-    return total + _norm(current) + _conv(current, shape.channels, 3)
 
 
 def _attends(shape: NetworkShape) -> list[bool]:
@@ -108,25 +163,36 @@ def _attends(shape: NetworkShape) -> list[bool]:
     return [side in shape.attention_resolutions for side in sides]
 
 
-def _block(width_in: int, width_out: int, condition: int, *, attention: bool) -> int:
-    total = _norm(width_in) + _conv(width_in, width_out, 3)
-    total += _linear(condition, 2 * width_out)
-    total += _norm(width_out) + _conv(width_out, width_out, 3)
+def _block(name: str, width_in: int, width_out: int, condition: int) -> list[Layer]:
+    found = [
+        _norm(f"{name}.block.norm_in", width_in),
+        _conv(f"{name}.block.conv_in", width_in, width_out, 3),
+        _linear(f"{name}.block.condition", condition, 2 * width_out),
+        _norm(f"{name}.block.norm_out", width_out),
+        _conv(f"{name}.block.conv_out", width_out, width_out, 3),
+    ]
     if width_in != width_out:
-        total += _conv(width_in, width_out, 1)
-    if attention:
-        total += _norm(width_out)
-        total += _linear(width_out, 3 * width_out) + _linear(width_out, width_out)
-    return total
+        found.append(_conv(f"{name}.block.shortcut", width_in, width_out, 1))
+    return found
 
 
-def _conv(width_in: int, width_out: int, size: int) -> int:
-    return width_out * (width_in * size**2 + 1)
+def _attention(name: str, width: int) -> list[Layer]:
+    return [
+        _norm(f"{name}.attention.norm", width),
+        _linear(f"{name}.attention.query_key_value", width, 3 * width),
+        _linear(f"{name}.attention.out", width, width),
+    ]
 
 
-def _linear(width_in: int, width_out: int) -> int:
-    return width_out * (width_in + 1)
+def _conv(name: str, width_in: int, width_out: int, size: int) -> Layer:
+    return Layer(
+        name=name, kind="conv", width_in=width_in, width_out=width_out, size=size
+    )
 
 
-def _norm(width: int) -> int:
-    return 2 * width
+def _linear(name: str, width_in: int, width_out: int) -> Layer:
+    return Layer(name=name, kind="linear", width_in=width_in, width_out=width_out)
+
+
+def _norm(name: str, width: int) -> Layer:
+    return Layer(name=name, kind="norm", width_in=1, width_out=width)

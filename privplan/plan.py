@@ -38,8 +38,10 @@ from privplan.plan_parts import (
     PlanNetwork,
     PlanOpinion,
     PlanPhase,
+    PlanShape,
     PlanStage,
     PlanTraining,
+    PretrainedPhase,
     PrivatePhase,
     PublicPhase,
     QueryName,
@@ -64,8 +66,10 @@ __all__ = [
     "PlanNetwork",
     "PlanOpinion",
     "PlanPhase",
+    "PlanShape",
     "PlanStage",
     "PlanTraining",
+    "PretrainedPhase",
     "PrivatePhase",
     "PublicPhase",
     "QueryName",
@@ -83,7 +87,13 @@ FORMAT: Final = "privplan-plan/1"
 _KIND = "privplan-plan/"
 
 PhaseT = TypeVar(
-    "PhaseT", SyntheticPhase, PublicPhase, GaussianPhase, QueryPhase, PrivatePhase
+    "PhaseT",
+    SyntheticPhase,
+    PublicPhase,
+    PretrainedPhase,
+    GaussianPhase,
+    QueryPhase,
+    PrivatePhase,
 )
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-from privplan import events, line_grammar
+from privplan import events, line_grammar, tuning
 from privplan.budget_lines import ClippingQuantile
-from privplan.errors import DocumentError, PolicyError
+from privplan.errors import DocumentError, ParameterError, PolicyError
 from privplan.plan_parts import (
     GaussianPhase,
     PlanBudget,
@@ -20,19 +20,24 @@ from privplan.plan_parts import (
     PlanPhase,
     PlanStage,
     PlanTraining,
+    PretrainedPhase,
     PrivatePhase,
     PublicPhase,
     QueryPhase,
     SyntheticPhase,
+    source_of,
 )
+from privplan.plan_size import trained_parameters
 from privplan.stages import Sharing, Source
 
-_LEARNS = {
-    Source.PRIVATE: PrivatePhase,
-    Source.SYNTHETIC: SyntheticPhase,
-    Source.PUBLIC: PublicPhase,
-    Source.GAUSSIAN: GaussianPhase,
-}
+_AT_MOST_ONE: tuple[type[PlanPhase], ...] = (
+    PretrainedPhase,
+    SyntheticPhase,
+    PublicPhase,
+    GaussianPhase,
+    PrivatePhase,
+)
+_TRAINS = SyntheticPhase | PublicPhase | PrivatePhase
 
 
 def check(
@@ -51,6 +56,8 @@ def check(
     _check_counts(phases)
     _check_sources(stages, phases)
     _check_sharing(phases, training)
+    _check_pretrained(phases, training)
+    _check_tuning(data, phases, training)
 
 
 def check_unit(budget: PlanBudget) -> None:
@@ -87,7 +94,7 @@ def _check_event(phase: PlanPhase, data: PlanData) -> None:
                 phase.steps,
             ):
                 raise _inconsistent(f"query '{phase.name}' is not what it was asked as")
-        case SyntheticPhase() | PublicPhase():
+        case SyntheticPhase() | PublicPhase() | PretrainedPhase():
             if not isinstance(phase.event, events.NoOpEvent):
                 raise _inconsistent(
                     f"phase '{phase.name}' reads nothing but has a cost"
@@ -109,15 +116,16 @@ def _check_counts(phases: Sequence[PlanPhase]) -> None:
     names = [phase.name for phase in phases]
     if len(set(names)) != len(names):
         raise _inconsistent("two phases have one name")
-    for kind in _LEARNS.values():
+    for kind in _AT_MOST_ONE:
         if _has(phases, kind) > 1:
             raise _inconsistent(f"there are two phases of the kind {kind.__name__}")
 
 
 def _check_sources(stages: Sequence[PlanStage], phases: Sequence[PlanPhase]) -> None:
     sources = {stage.source for stage in stages}
-    for source, kind in _LEARNS.items():
-        if source in sources and not _has(phases, kind):
+    learned = {source_of(phase) for phase in phases}
+    for source in Source:
+        if source in sources and source not in learned:
             raise _inconsistent(f"a stage is {source}, but no phase is")
     if _has(phases, PrivatePhase) and Source.PRIVATE not in sources:
         raise _inconsistent("a phase is private, but no stage is")
@@ -138,6 +146,29 @@ def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
     for phase in phases:
         if isinstance(phase, PrivatePhase) and (phase.synthetic_weight > 0) != mixes:
             raise _inconsistent("synthetic_weight is for a mixture, and only for one")
+
+
+def _check_pretrained(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
+    """Require that what was trained elsewhere comes before any training here."""
+    for index, phase in enumerate(phases):
+        if not isinstance(phase, PretrainedPhase):
+            continue
+        if any(isinstance(earlier, _TRAINS) for earlier in phases[:index]):
+            raise _inconsistent("pretrained weights would undo an earlier phase")
+        if training.sharing is Sharing.EXPERTS:
+            raise _inconsistent("experts do not begin as one pretrained network")
+
+
+def _check_tuning(
+    data: PlanData, phases: Sequence[PlanPhase], training: PlanTraining
+) -> None:
+    """Require that what is tuned is there, and that some phase tunes it."""
+    try:
+        trained_parameters(data, training)
+    except ParameterError as error:
+        raise _inconsistent(error.message) from error
+    if training.tune != tuning.ALL and not _has(phases, PrivatePhase):
+        raise _inconsistent("a part is tuned, but no phase is private")
 
 
 def _has(phases: Sequence[PlanPhase], kind: Callable[..., PlanPhase]) -> int:

@@ -52,6 +52,11 @@ def choice_of(made: plan.Plan, *, seconds_per_draw: float | None) -> Choice | No
 
 def start_of(before: Sequence[plan.PlanPhase]) -> Start:
     """Return from which weights private steps begin, given the phases before them."""
-    prepared = plan.SyntheticPhase | plan.PublicPhase | plan.GaussianPhase
+    prepared = (
+        plan.SyntheticPhase
+        | plan.PublicPhase
+        | plan.PretrainedPhase
+        | plan.GaussianPhase
+    )
     found = any(isinstance(phase, prepared) for phase in before)
     return Start.PREPARED if found else Start.SCRATCH

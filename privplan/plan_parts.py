@@ -40,21 +40,26 @@ class PlanBudget(Document):
         )
 
 
-class PlanData(Document):
-    """What is declared about the data; all of it public."""
+class PlanShape(Document):
+    """The form of images and labels."""
 
-    records: Count
-    records_status: Literal["public-by-declaration"]
     channels: Count
     height: Count
     width: Count
     classes: Count
-    embedded: Literal["digits"] | None
 
     @property
     def dimensions(self) -> int:
         """Numbers per image."""
         return self.channels * self.height * self.width
+
+
+class PlanData(PlanShape):
+    """What is declared about the data; all of it public."""
+
+    records: Count
+    records_status: Literal["public-by-declaration"]
+    embedded: Literal["digits"] | None
 
 
 class PlanStage(Document):
@@ -91,6 +96,24 @@ class PublicPhase(Document):
     declared_by: Name
     batch_size: Count
     learning_rate: Number
+
+
+FreePhase = Annotated[SyntheticPhase | PublicPhase, Field(discriminator="kind")]
+
+
+class PretrainedPhase(Document):
+    """Weights that were trained elsewhere on free images; reads no private record.
+
+    The digest names one checkpoint and no other; the lineage says what it learned from,
+    and who declared that public.
+    """
+
+    kind: Literal["pretrained"]
+    name: Name
+    steps: Literal[1]
+    event: EventField
+    checkpoint_digest: Digest
+    lineage: tuple[FreePhase, ...] = Field(min_length=1)
 
 
 class GaussianPhase(Document):
@@ -190,9 +213,25 @@ class PrivatePhase(Document):
 
 
 PlanPhase = Annotated[
-    SyntheticPhase | PublicPhase | GaussianPhase | QueryPhase | PrivatePhase,
+    SyntheticPhase
+    | PublicPhase
+    | PretrainedPhase
+    | GaussianPhase
+    | QueryPhase
+    | PrivatePhase,
     Field(discriminator="kind"),
 ]
+
+
+def source_of(phase: PlanPhase) -> Source | None:
+    """Return which stages learn from a phase: those of this source; None if none do."""
+    match phase:
+        case PretrainedPhase():
+            return Source.PUBLIC
+        case QueryPhase():
+            return None
+        case _:
+            return Source(phase.kind)
 
 
 class PlanNetwork(Document):
@@ -228,6 +267,7 @@ class PlanTraining(Document):
     shift: int = Field(ge=0, lt=1024)
     label_dropout: Number
     ema_decay: Number
+    tune: Name
     optimiser: Literal["adam", "adamw", "sgd"]
 
 

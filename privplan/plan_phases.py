@@ -29,28 +29,18 @@ from privplan import (
 )
 from privplan.budget import PrivacyBudget
 from privplan.errors import InfeasibleBudgetError, ParameterError
+from privplan.free_phases import (
+    PublicData,
+    pretrained_phase,
+    public_phase,
+    synthetic_phase,
+)
 from privplan.presets import Parameterisation, Pretraining
+from privplan.pretrained import Pretrained
 from privplan.recipes import Recipe
 from privplan.stages import Sharing, Source, StageAllocation
 
 NumberT = TypeVar("NumberT", int, float)
-
-SYNTHETIC_SEED = 20240601
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicData:
-    """Images declared public, as a plan names them.
-
-    Attributes:
-        name: What they are called.
-        digest: SHA-256 of their content.
-        declared_by: Who says they are public.
-    """
-
-    name: str
-    digest: str
-    declared_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +58,8 @@ class Wishes:
         synthetic_weight: Weight of the synthetic gradient in a mixture.
         clipping: "fixed", "normalised", or "adaptive": C follows the median gradient
             by a noisy count inside each step.
+        pretrained: The checkpoint that training begins from.
+        learning_rate: Of the private steps.
     """
 
     steps: int | None = None
@@ -79,6 +71,8 @@ class Wishes:
     public: PublicData | None = None
     synthetic_weight: float = 1.0
     clipping: Literal["fixed", "normalised", "adaptive"] = "fixed"
+    pretrained: Pretrained | None = None
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -91,6 +85,8 @@ class Wishes:
             checks.count(synthetic_steps=self.synthetic_steps)
         if self.prior_noise is not None:
             checks.positive(prior_noise=self.prior_noise)
+        if self.learning_rate is not None:
+            checks.positive(learning_rate=self.learning_rate)
         checks.positive(synthetic_weight=self.synthetic_weight)
 
 
@@ -142,47 +138,35 @@ def before(
     settings: Recipe,
     wishes: Wishes,
     pretraining: Pretraining | None,
-) -> tuple[plan.SyntheticPhase | plan.PublicPhase, ...]:
+) -> tuple[plan.SyntheticPhase | plan.PublicPhase | plan.PretrainedPhase, ...]:
     """Return the phases that read no record.
 
     Raises:
         ParameterError: A stage learns from public images, but none were named.
     """
-    found: list[plan.SyntheticPhase | plan.PublicPhase] = []
+    found: list[plan.SyntheticPhase | plan.PublicPhase | plan.PretrainedPhase] = []
+    if wishes.pretrained is not None:
+        found.append(pretrained_phase(wishes.pretrained))
     steps = _chosen(wishes.synthetic_steps, settings.synthetic_steps)
     if allocation.intervals(Source.SYNTHETIC) or pretraining == "synthetic":
         found.append(
-            plan.SyntheticPhase(
-                kind="synthetic",
-                name="synthetic",
-                steps=steps,
-                event=events.NoOpEvent(),
-                generator=settings.generator,
-                seed=SYNTHETIC_SEED,
-                batch_size=settings.synthetic_batch_size,
-                learning_rate=settings.synthetic_learning_rate,
-            )
+            synthetic_phase(settings, settings.generator, steps=steps),
         )
-    if allocation.intervals(Source.PUBLIC) or pretraining == "public":
-        if wishes.public is None:
-            raise ParameterError(
-                "a stage learns from public images, but none are named",
-                hint="name them with --public FOLDER, or use synthetic instead",
-            )
-        found.append(
-            plan.PublicPhase(
-                kind="public",
-                name="public",
-                steps=steps,
-                event=events.NoOpEvent(),
-                data_name=wishes.public.name,
-                data_digest=wishes.public.digest,
-                declared_by=wishes.public.declared_by,
-                batch_size=settings.synthetic_batch_size,
-                learning_rate=settings.synthetic_learning_rate,
-            )
-        )
+    stage = bool(allocation.intervals(Source.PUBLIC))
+    learned = wishes.pretrained is not None and wishes.public is None
+    if (stage and not learned) or pretraining == "public":
+        found.append(_public_phase(settings, wishes, steps))
     return tuple(found)
+
+
+def _public_phase(settings: Recipe, wishes: Wishes, steps: int) -> plan.PublicPhase:
+    if wishes.public is None:
+        raise ParameterError(
+            "a stage learns from public images, but none are named",
+            hint="name them with --public FOLDER, use synthetic instead, or begin from "
+            "a checkpoint with --from",
+        )
+    return public_phase(settings, wishes.public, steps=steps)
 
 
 def private_phase(
@@ -239,10 +223,11 @@ def private_phase(
         max_grad_norm=settings.max_grad_norm,
         clipping=wishes.clipping,
         adaptive=_rule(rate * records, noise_multiplier, wishes.clipping),
-        learning_rate=(
+        learning_rate=_chosen(
+            wishes.learning_rate,
             settings.prior_learning_rate
             if parameterisation == "gaussian"
-            else settings.learning_rate
+            else settings.learning_rate,
         ),
         synthetic_weight=wishes.synthetic_weight if mixed else 0.0,
     )

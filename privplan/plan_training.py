@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import asdict, dataclass
 from typing import Literal
 
-from privplan import checks, plan
+from privplan import checks, plan, plan_size, pretrained, tuning
 from privplan.errors import ParameterError
+from privplan.network_text import NetworkWishes
 from privplan.plan_phases import Wishes
 from privplan.presets import Parameterisation, Preset, Pretraining
+from privplan.pretrained import Pretrained
 from privplan.recipes import Recipe
 from privplan.stages import Sharing, Source, StageAllocation
 
@@ -28,6 +30,8 @@ class TrainingWishes:
         flip: Show records also mirrored; averaged before the one clip.
         shift: Most pixels that records are also moved by.
         optimiser: Of every phase.
+        network: What is pinned of the network; None for nothing.
+        tune: What private steps change, in the grammar of `privplan.tuning`.
     """
 
     sharing: Sharing = Sharing.SEQUENTIAL
@@ -37,6 +41,8 @@ class TrainingWishes:
     flip: bool = False
     shift: int = 0
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    network: NetworkWishes | None = None
+    tune: str = tuning.ALL
 
     def __post_init__(self) -> None:
         checks.non_negative(shift=self.shift)
@@ -47,25 +53,37 @@ def training_of(
     preset: Preset,
     allocation: StageAllocation,
     settings: Recipe,
+    data: plan.PlanShape,
+    *,
+    begin: Pretrained | None = None,
 ) -> plan.PlanTraining:
     """Return network, loss and optimiser: what is pinned, and the rest by recipe.
 
+    Args:
+        wishes: What is pinned.
+        preset: What goes with a named allocation.
+        allocation: Which stage learns from what.
+        settings: What is filled in.
+        data: Shape of the images.
+        begin: Pretrained weights to begin from; the network is theirs.
+
     Raises:
-        ParameterError: A cut of the mixture is not between sigma_min and sigma_max.
+        ParameterError: A cut of the mixture is not between sigma_min and sigma_max, the
+            network lacks what is tuned, or the pretrained weights are of another.
     """
     _check_cuts(wishes.mixture, settings)
-    found = wishes.parameterisation or preset.parameterisation
-    if found is None:
-        found = "gaussian" if allocation.intervals(Source.GAUSSIAN) else "edm"
-    return plan.PlanTraining(
-        network=plan.PlanNetwork(
-            base_width=settings.base_width,
-            width_multipliers=settings.width_multipliers,
-            blocks=settings.blocks,
-            attention_resolutions=settings.attention_resolutions,
-            seed=NETWORK_SEED,
+    asked = wishes.parameterisation or preset.parameterisation
+    if begin is not None and asked is None:
+        asked = begin.training.parameterisation
+    if asked is None:
+        asked = "gaussian" if allocation.intervals(Source.GAUSSIAN) else "edm"
+    found = plan.PlanTraining(
+        network=(
+            network_of(wishes.network, settings, data)
+            if begin is None
+            else begin.training.network
         ),
-        parameterisation=found,
+        parameterisation=asked,
         sharing=wishes.sharing,
         p_mean=settings.p_mean,
         p_std=settings.p_std,
@@ -78,7 +96,25 @@ def training_of(
         flip=wishes.flip,
         shift=wishes.shift,
         optimiser=wishes.optimiser,
+        tune=tuning.parse(wishes.tune).text,
     )
+    if begin is not None:
+        pretrained.check_fits(begin, data, found)
+    plan_size.selected(data, found)
+    return found
+
+
+def network_of(
+    wishes: NetworkWishes | None, settings: Recipe, data: plan.PlanShape
+) -> plan.PlanNetwork:
+    """Return the network: what is pinned, and the rest by recipe.
+
+    Raises:
+        ParameterError: No level has a side at which attention is asked for.
+    """
+    wishes = wishes or NetworkWishes()
+    pinned = wishes.over(settings, longer_side=max(data.height, data.width))
+    return plan.PlanNetwork(**asdict(pinned), seed=NETWORK_SEED)
 
 
 def check_sharing(
@@ -104,6 +140,12 @@ def check_sharing(
             "a mixture needs synthetic images, and no stage learns from any",
             hint="add --pretrain synthetic, or use --share sequential",
         )
+    begun = any(isinstance(phase, plan.PretrainedPhase) for phase in before)
+    if sharing is Sharing.EXPERTS and begun:
+        raise ParameterError(
+            "--share experts has a network for each source, and --from is one network",
+            hint="use --share sequential or gated, or leave --from away",
+        )
     public = (Source.SYNTHETIC, Source.PUBLIC)
     apart = any(allocation.intervals(source) for source in public)
     if sharing in {Sharing.GATED, Sharing.EXPERTS} and not apart:
@@ -123,6 +165,7 @@ def check_used(
         ParameterError: An option would have been read and ignored.
     """
     kinds = {phase.kind for phase in phases}
+    _check_prepared(training, kinds)
     stale = {
         "--prior-noise": wishes.prior_noise is not None and "gaussian" not in kinds,
         "--synthetic-steps": wishes.synthetic_steps is not None
@@ -130,6 +173,8 @@ def check_used(
         "--public": wishes.public is not None and "public" not in kinds,
         "--synthetic-weight": wishes.synthetic_weight != 1.0
         and training.sharing is not Sharing.MIXTURE,
+        "--network": training.network is not None and "pretrained" in kinds,
+        "--tune": training.tune != tuning.ALL and "private" not in kinds,
         "--pretrain none": training.pretraining == "none"
         and bool(kinds & {"synthetic", "public"}),
     }
@@ -140,6 +185,18 @@ def check_used(
                 hint="leave it away, or choose --stages, --pretrain or --share so that "
                 "it has",
             )
+
+
+def _check_prepared(training: TrainingWishes, kinds: Set[str]) -> None:
+    """Refuse to tune a part of a network that knows nothing: the rest never would."""
+    if training.tune == tuning.ALL or "private" not in kinds:
+        return
+    if not kinds & {"pretrained", "synthetic", "public"}:
+        raise ParameterError(
+            f"--tune {training.tune[:40]} leaves the rest of the network as it is, and "
+            "it has learned nothing",
+            hint="begin from a checkpoint with --from, or add --pretrain synthetic",
+        )
 
 
 def _check_cuts(mixture: plan.PlanMixture | None, settings: Recipe) -> None:

@@ -38,8 +38,9 @@ from privplan.candidates import ChoiceRequest, Compute
 from privplan.choice import choose
 from privplan.declared import DIGITS, DeclaredData
 from privplan.errors import ParameterError
+from privplan.free_phases import PublicData
 from privplan.plan_choice import start_of
-from privplan.plan_phases import PublicData, Wishes
+from privplan.plan_phases import Wishes
 from privplan.plan_training import TrainingWishes
 from privplan.presets import Preset, resolve
 from privplan.recipes import recipe
@@ -120,20 +121,19 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         sigma_min=settings.sigma_min,
         sigma_max=settings.sigma_max,
     )
-    training = plan_training.training_of(request.training, preset, allocation, settings)
+    training = plan_training.training_of(
+        request.training,
+        preset,
+        allocation,
+        settings,
+        declared.document(data),
+        begin=request.wishes.pretrained,
+    )
     phases = _phases(request, preset, allocation, training, budget)
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,
-        budget=plan.PlanBudget(
-            target_epsilon=budget.target_epsilon,
-            target_delta=budget.target_delta,
-            earlier_epsilon=request.earlier.epsilon,
-            earlier_delta=request.earlier.delta,
-            adjacency=budget.adjacency,
-            unit=budget.unit.name,
-            max_records_per_unit=budget.unit.max_records,
-        ),
+        budget=_written(budget, request.earlier),
         data=declared.document(data),
         stages=_stages(allocation),
         phases=phases,
@@ -142,6 +142,18 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         digest="0" * 64,
     )
     return plan.seal(draft)
+
+
+def _written(budget: PrivacyBudget, earlier: Spent) -> plan.PlanBudget:
+    return plan.PlanBudget(
+        target_epsilon=budget.target_epsilon,
+        target_delta=budget.target_delta,
+        earlier_epsilon=earlier.epsilon,
+        earlier_delta=earlier.delta,
+        adjacency=budget.adjacency,
+        unit=budget.unit.name,
+        max_records_per_unit=budget.unit.max_records,
+    )
 
 
 def _stages(allocation: StageAllocation) -> tuple[plan.PlanStage, ...]:

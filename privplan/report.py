@@ -28,6 +28,7 @@ from privplan import report_words as words
 from privplan.ledger import LedgerContent, data_commitment
 from privplan.plan import Plan, PlanOpinion
 from privplan.register_run import reservation_of
+from privplan.reliance import relied_on, trains
 from privplan.report_mechanism import (
     charged_labels,
     clipping,
@@ -83,7 +84,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         plan=plan,
         mechanism=_mechanism(plan, ledger),
         accounting=(own, *(opinion_part(opinion) for opinion in others)),
-        assumptions=dict(words.ASSUMPTIONS),
+        assumptions=relied_on(plan),
         realised=begun,
         ledger=_ledger(ledger),
         data=_commitment(ledger),
@@ -238,6 +239,7 @@ def _exclusion(what: str, meaning: str, charged: str | None) -> Exclusion:
 def _mechanism(plan: Plan, ledger: LedgerContent) -> Mechanism:
     return Mechanism(
         event=plan.event,
+        trains=trains(plan),
         sampling=sampling(plan),
         clipping=clipping(plan),
         noise=noise(plan),

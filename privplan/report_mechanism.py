@@ -12,6 +12,7 @@ from privplan.plan import (
     GaussianPhase,
     Plan,
     PlanPhase,
+    PretrainedPhase,
     PrivatePhase,
     PublicPhase,
     QueryPhase,
@@ -44,7 +45,7 @@ def covered(phase: PlanPhase) -> str | None:
         case QueryPhase():
             times = "" if phase.steps == 1 else f", asked {phase.steps} times"
             return f"query '{phase.name}': noisy, {_ASKED[phase.asks]}{times}"
-        case SyntheticPhase() | PublicPhase():
+        case SyntheticPhase() | PublicPhase() | PretrainedPhase():
             return None
 
 

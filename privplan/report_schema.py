@@ -63,6 +63,7 @@ class Mechanism(Document):
     """How noise was added, in words a reader can compare with the code."""
 
     event: EventField
+    trains: str
     sampling: Literal[
         "poisson",
         "poisson; every record once per query",

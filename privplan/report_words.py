@@ -47,6 +47,12 @@ ASSUMPTIONS: dict[str, str] = {
     "ledger-kept": "The ledger was not deleted and begun anew beside this run.",
 }
 
+PRETRAINED = (
+    "Training began from checkpoint {digest}, which learned from this alone, and none "
+    "of it holds a protected record: {data}."
+)
+PUBLIC_IMAGES = "These images hold no protected record: {data}."
+
 LIMITATIONS: tuple[str, ...] = (
     "A signature proves who made this statement and that it was not edited. It does "
     "not prove that noise was drawn.",

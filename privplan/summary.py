@@ -22,12 +22,14 @@ from privplan.plan import (
     GaussianPhase,
     Plan,
     PlanPhase,
+    PretrainedPhase,
     PrivatePhase,
     PublicPhase,
     QueryPhase,
     SyntheticPhase,
     whole_event,
 )
+from privplan.plan_parts import source_of
 from privplan.stages import Source, StageName
 
 
@@ -100,7 +102,7 @@ def stage_costs(plan: Plan) -> tuple[StageCost, ...]:
     """
     costs = []
     for stage in plan.stages:
-        phase = next(p for p in plan.phases if p.kind == stage.source.value)
+        phase = next(p for p in plan.phases if source_of(p) is stage.source)
         costs.append(
             StageCost(
                 name=stage.name,
@@ -195,10 +197,22 @@ def _what(phase: PlanPhase) -> str:
             return f"images drawn by '{phase.generator}'"
         case PublicPhase():
             return f"public images {phase.data_name}"
+        case PretrainedPhase():
+            return f"weights trained on {_learned_from(phase)}"
         case GaussianPhase():
             return "class means and second moments"
         case QueryPhase():
             return phase.releases
+
+
+def _learned_from(phase: PretrainedPhase) -> str:
+    """Say what pretrained weights learned from, in a few words."""
+    return " and ".join(
+        f"public images {part.data_name}"
+        if isinstance(part, PublicPhase)
+        else f"images drawn by '{part.generator}'"
+        for part in phase.lineage
+    )
 
 
 def _noise_to_signal(phase: PlanPhase, trained_parameters: int) -> float | None:

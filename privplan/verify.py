@@ -8,7 +8,7 @@
     V6  steps       no more was begun than planned; the report says what the ledger says
     V7  epsilon     recomputed from the events: claimed >= recomputed, target >= claimed
     V8  opinions    other accountants, run anew, agree
-    V9  exclusions  all eleven are there
+    V9  exclusions  all eleven are there, and all that the plan takes for granted
     V10 verdict     it makes a claim, and its sentence is what its numbers say
     V15 preflight   in its ranges; no audit that is named found a violation
 
@@ -24,7 +24,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from privplan import accounting, canonical, ledger, ledger_export, opinions, signing
+from privplan import (
+    accounting,
+    canonical,
+    ledger,
+    ledger_export,
+    opinions,
+    reliance,
+    signing,
+)
 from privplan import plan as plans
 from privplan import report_words as words
 from privplan.errors import IntegrityError, PrivplanError
@@ -251,7 +259,7 @@ def _exclusions(case: _Case) -> str:
     absent = [what for what in words.EXCLUSIONS if what not in named]
     if absent or len(named) != len(set(named)):
         raise _wrong(f"an exclusion is missing or doubled: {(absent or named)[0]}")
-    return f"all {len(words.EXCLUSIONS)} are there"
+    return f"all {len(words.EXCLUSIONS)} are there; {reliance.check(case.report())}"
 
 
 def _verdict(case: _Case) -> str:

@@ -105,9 +105,10 @@ class FoldedEngine:
         ).sum()
         try:
             torch.autograd.grad(loss, tape.anchor, allow_unused=True)
-            return clip_and_sum(
-                _gradients(tape, named), [p.shape for _, p in named], clipping
-            )
+            with torch.no_grad():  # what the layers kept still knows the graph
+                return clip_and_sum(
+                    _gradients(tape, named), [p.shape for _, p in named], clipping
+                )
         finally:
             tape.forget()
 

@@ -179,7 +179,7 @@ def test_the_synthetic_batch_is_that_of_the_step_whoever_was_drawn(bench, few):
 def test_the_pool_gives_batches_of_the_size_the_plan_says(kinds):
     plan = kinds["mixture"]
     phase = plan.phases[0]
-    pictures, labels = SyntheticPool(plan, phase).batch(0)
+    pictures, labels = SyntheticPool(plan.data, phase).batch(0)
     assert len(pictures) == len(labels) == phase.batch_size
     assert int(labels.max()) < plan.data.classes
 

@@ -15,6 +15,10 @@ def named(images):
     return PublicData(name="some", digest=public_digest(images), declared_by="me")
 
 
+def pool(plan, phase, images):
+    return PublicPool(plan.data, phase, images, seed=plan.training.network.seed)
+
+
 @pytest.fixture(scope="module")
 def letters():
     """Public images of another size, with three classes."""
@@ -62,10 +66,10 @@ def test_public_images_without_a_use_are_refused(kinds, letters, digits, tmp_pat
 
 def test_public_labels_are_used_only_where_they_mean_as_many_classes(plan, letters):
     (phase,) = (p for p in plan.phases if p.name == "public")
-    clusters = PublicPool(plan, phase, letters)
+    clusters = pool(plan, phase, letters)
     assert int(clusters.batch(0)[1].max()) > 2
     ten = load_public("digits", split="test")
-    own = PublicPool(plan, phase, ten)
+    own = pool(plan, phase, ten)
     pictures, labels = own.batch(5)
     where = [int((ten.batch(torch.arange(360))[0] == p).flatten(1).all(1).nonzero()[0])
              for p in pictures]  # fmt: skip
@@ -76,10 +80,10 @@ def test_public_images_of_another_kind_are_refused(plan, letters):
     (phase,) = (p for p in plan.phases if p.name == "public")
     colour = PublicImages(letters.images.repeat(1, 3, 1, 1), letters.labels, 3)
     with pytest.raises(DataError, match="colour channels"):
-        PublicPool(plan, phase, colour)
+        pool(plan, phase, colour)
     few = PublicImages(letters.images[:4], letters.labels[:4], 3)
     with pytest.raises(DataError, match="cannot fill"):
-        PublicPool(plan, phase, few)
+        pool(plan, phase, few)
 
 
 def test_resizing_keeps_the_mean_and_the_labels(letters):

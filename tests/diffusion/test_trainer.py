@@ -146,7 +146,7 @@ def test_synthetic_steps_learn_without_a_record(small_plan):
     training = small_plan.training
     loss = loss_of(small_plan, ((training.sigma_min, training.sigma_max),))
     phase = small_plan.phases[0].model_copy(update={"steps": 40, "batch_size": 64})
-    pool = SyntheticPool(small_plan, phase)
+    pool = SyntheticPool(small_plan.data, phase)
     losses = []
     for step in range(40):
         pictures, labels = pool.batch(step)
@@ -173,7 +173,8 @@ def test_synthetic_steps_learn_without_a_record(small_plan):
 
 
 def test_the_pool_of_a_plan_is_the_same_every_time(small_plan):
-    first, again = (SyntheticPool(small_plan, small_plan.phases[0]) for _ in range(2))
+    data, phase = small_plan.data, small_plan.phases[0]
+    first, again = (SyntheticPool(data, phase) for _ in range(2))
     for one, other in zip(first.batch(1), again.batch(1), strict=True):
         assert torch.equal(one, other)
     assert not torch.equal(first.batch(1)[0], first.batch(2)[0])
