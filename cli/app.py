@@ -20,6 +20,7 @@ from cli import (
     doctor_command,
     evaluation,
     explain_command,
+    export_command,
     folders,
     oversight,
     plan_command,
@@ -55,6 +56,7 @@ app.add_typer(plan_command.app, name="plan")
 app.command()(bench_command.bench)
 app.add_typer(trust_commands.keys_app, name="keys")
 app.command()(pretrain_command.pretrain)
+app.command()(export_command.export)
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
 app.add_typer(budget_commands.budget_app, name="budget")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Wrapping = Literal["edm", "v", "vp", "ve"]
 _TIMES_SAID = 10
 _LONGEST_NAME = 200
+_CLASSES = 10
 
 
 class Program(StrEnum):
@@ -55,11 +56,24 @@ def pretrain(
     declared_by: Annotated[
         str | None, typer.Option(help="Who says that the --public images are public.")
     ] = None,
+    from_diffusers: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-diffusers",
+            help="Take the weights of this folder, which diffusers wrote, instead.",
+        ),
+    ] = None,
+    trained_on: Annotated[
+        str, typer.Option(help="What the --from-diffusers weights learned from.")
+    ] = "images named nowhere",
     image_size: Annotated[
         int, typer.Option(help="Side of the images it is for, in pixels.")
     ] = 28,
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
-    classes: Annotated[int, typer.Option(help="Labels of the images it is for.")] = 10,
+    classes: Annotated[
+        int | None,
+        typer.Option(help="Labels of the images it is for; default 10, or its own."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Of each source; default by recipe.")
     ] = None,
@@ -82,10 +96,17 @@ def pretrain(
     Exit code: 0 written, 1 images that cannot be read, 2 a value is not allowed, 5 the
     folder holds something, or nobody declares the images public.
     """
-    _check_sources(public or [], generator or [], declared_by, out)
-    checks.count(channels=channels, image_size=image_size, classes=classes)
+    _check_out(out)
+    if from_diffusers is not None:
+        _check_alone(public, generator, network, steps)
+        written = _adopted(from_diffusers, out, declared_by, trained_on, classes)
+        _show(written, out, as_json=as_json)
+        return
+    _check_sources(public or [], generator or [], declared_by)
+    labels = _CLASSES if classes is None else classes
+    checks.count(channels=channels, image_size=image_size, classes=labels)
     shape = PlanShape(
-        channels=channels, height=image_size, width=image_size, classes=classes
+        channels=channels, height=image_size, width=image_size, classes=labels
     )
     settings = _settings(shape, batch_size, learning_rate)
     many = settings.synthetic_steps if steps is None else steps
@@ -195,7 +216,6 @@ def _check_sources(
     public: Sequence[str],
     generator: Sequence[Program],
     declared_by: str | None,
-    out: Path,
 ) -> None:
     if not public and not generator:
         raise ParameterError(
@@ -207,11 +227,53 @@ def _check_sources(
             "nobody declares the --public images public, and reports will rest on it",
             hint="add --declared-by with a name, as in --declared-by 'data office'",
         )
-    if declared_by is not None and len(declared_by) > _LONGEST_NAME:
+    _check_name("--declared-by", declared_by)
+
+
+def _check_name(option: str, name: str | None) -> None:
+    if name is not None and not 0 < len(name) <= _LONGEST_NAME:
         raise ParameterError(
-            f"--declared-by has more than {_LONGEST_NAME} characters",
+            f"{option} has no character, or more than {_LONGEST_NAME}",
             hint="give a name or an office",
         )
+
+
+def _check_alone(*others: object) -> None:
+    """Refuse to both train weights and take those of others."""
+    if any(others):
+        raise ParameterError(
+            "--from-diffusers takes weights as they are; other sources were named too",
+            hint="leave --public, --generator, --network and --steps away; a plan can "
+            "go on training on public images",
+        )
+
+
+def _adopted(
+    folder: Path,
+    out: Path,
+    declared_by: str | None,
+    trained_on: str,
+    classes: int | None,
+) -> Pretrained:
+    """Write a checkpoint of weights that somebody else trained."""
+    if not declared_by:
+        raise PolicyError(
+            "nobody declares public what the weights learned from, and reports will "
+            "rest on it",
+            hint="add --declared-by with a name, as in --declared-by 'data office'",
+        )
+    _check_name("--declared-by", declared_by)
+    _check_name("--trained-on", trained_on)
+    if classes is not None:
+        checks.count(classes=classes)
+    from diffusion import diffusers_folder  # noqa: PLC0415 - imports torch
+
+    return diffusers_folder.adopt(
+        folder, out, declared_by=declared_by, data_name=trained_on, classes=classes
+    )
+
+
+def _check_out(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PolicyError(
             f"{out} exists already", hint="give --out a folder that does not exist"

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from privplan import events, line_grammar, tuning
+from privplan.borrowed import PlanBorrowed
 from privplan.budget_lines import ClippingQuantile
 from privplan.errors import DocumentError, ParameterError, PolicyError
 from privplan.plan_parts import (
@@ -134,6 +135,10 @@ def _check_sources(stages: Sequence[PlanStage], phases: Sequence[PlanPhase]) -> 
 def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
     if training.parameterisation == "gaussian" and not _has(phases, GaussianPhase):
         raise _inconsistent("the network corrects a Gaussian that is never asked for")
+    if isinstance(training.network, PlanBorrowed) != (
+        training.parameterisation == "timesteps"
+    ):
+        raise _inconsistent("timesteps are for a borrowed network, and only for one")
     mixture = training.mixture
     if mixture is not None:
         ends = (training.sigma_min, *mixture.cuts, training.sigma_max)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from privplan import events
+from privplan.borrowed import ElsewherePhase, PlanBorrowed
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
@@ -98,7 +99,9 @@ class PublicPhase(Document):
     learning_rate: Number
 
 
-FreePhase = Annotated[SyntheticPhase | PublicPhase, Field(discriminator="kind")]
+FreePhase = Annotated[
+    SyntheticPhase | PublicPhase | ElsewherePhase, Field(discriminator="kind")
+]
 
 
 class PretrainedPhase(Document):
@@ -254,8 +257,8 @@ class PlanMixture(Document):
 class PlanTraining(Document):
     """Network, loss and optimiser; public constants."""
 
-    network: PlanNetwork
-    parameterisation: Literal["edm", "v", "vp", "ve", "gaussian"]
+    network: PlanNetwork | PlanBorrowed
+    parameterisation: Literal["edm", "v", "vp", "ve", "gaussian", "timesteps"]
     sharing: Sharing = Field(strict=False)
     p_mean: Number
     p_std: Number

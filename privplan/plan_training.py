@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from privplan import checks, plan, plan_size, pretrained, tuning
 from privplan.errors import ParameterError
 from privplan.network_text import NetworkWishes
 from privplan.plan_phases import Wishes
-from privplan.presets import Parameterisation, Preset, Pretraining
+from privplan.presets import Parameterisation, Preset, Pretraining, Wrapping
 from privplan.pretrained import Pretrained
-from privplan.recipes import Recipe
+from privplan.recipes import Recipe, recipe
 from privplan.stages import Sharing, Source, StageAllocation
 
 NETWORK_SEED = 20240602
@@ -72,7 +72,7 @@ def training_of(
             network lacks what is tuned, or the pretrained weights are of another.
     """
     _check_cuts(wishes.mixture, settings)
-    asked = wishes.parameterisation or preset.parameterisation
+    asked: Wrapping | None = wishes.parameterisation or preset.parameterisation
     if begin is not None and asked is None:
         asked = begin.training.parameterisation
     if asked is None:
@@ -102,6 +102,27 @@ def training_of(
         pretrained.check_fits(begin, data, found)
     plan_size.selected(data, found)
     return found
+
+
+def recipe_for(data: plan.PlanShape, records: int, begin: Pretrained | None) -> Recipe:
+    """Return the recipe for images of one size, with the sigma of a borrowed network.
+
+    A network that counts noise in timesteps knows no sigma beyond its first and last.
+
+    Args:
+        data: Shape of the images.
+        records: n, as declared.
+        begin: Pretrained weights to begin from.
+    """
+    found = recipe(records=records, height=data.height, width=data.width)
+    if begin is None or not _is_borrowed(begin):
+        return found
+    low, high = begin.training.sigma_min, begin.training.sigma_max
+    return replace(found, sigma_min=low, sigma_max=high)
+
+
+def _is_borrowed(begin: Pretrained) -> bool:
+    return begin.training.parameterisation == "timesteps"
 
 
 def network_of(

@@ -43,7 +43,6 @@ from privplan.plan_choice import start_of
 from privplan.plan_phases import Wishes
 from privplan.plan_training import TrainingWishes
 from privplan.presets import Preset, resolve
-from privplan.recipes import recipe
 from privplan.stage_text import parse
 from privplan.stages import Source, StageAllocation
 from privplan.version import __version__
@@ -113,7 +112,9 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         PrivacyBudget(target_epsilon=request.target_epsilon, target_delta=delta),
         request.earlier,
     )
-    settings = recipe(records=data.records, height=data.height, width=data.width)
+    settings = plan_training.recipe_for(
+        declared.document(data), data.records, request.wishes.pretrained
+    )
     preset = resolve(request.stages)
     allocation = parse(
         preset.stages,
@@ -176,7 +177,9 @@ def _phases(
     budget: PrivacyBudget,
 ) -> tuple[plan.PlanPhase, ...]:
     data, wishes = request.data, request.wishes
-    settings = recipe(records=data.records, height=data.height, width=data.width)
+    settings = plan_training.recipe_for(
+        declared.document(data), data.records, wishes.pretrained
+    )
     found: list[plan.PlanPhase] = list(wishes.queries)
     trains = bool(allocation.intervals(Source.PRIVATE))
     if _asks_gaussian(allocation, training):

@@ -23,6 +23,7 @@ from privplan.stage_text import ALL_PRIVATE, DEFAULT
 
 Pretraining = Literal["synthetic", "public", "none"]
 Parameterisation = Literal["edm", "v", "vp", "ve", "gaussian"]
+Wrapping = Literal["edm", "v", "vp", "ve", "gaussian", "timesteps"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from privplan import plan_size, tuning
 from privplan import report_words as words
+from privplan.borrowed import ElsewherePhase
 from privplan.errors import IntegrityError
 from privplan.plan import Plan, PretrainedPhase, PublicPhase
 from privplan.report_schema import Predicate
@@ -76,6 +77,11 @@ def _declared(part: object) -> str:
         return (
             f"{part.data_name}, sha256 {part.data_digest}, declared public by "
             f"{part.declared_by}"
+        )
+    if isinstance(part, ElsewherePhase):
+        return (
+            f"{part.data_name}, which only those saw who trained the weights sha256 "
+            f"{part.weights_digest}, declared public by {part.declared_by}"
         )
     return "images that a program draws"
 

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from diffusion.audit.common import Progress, silent
-from diffusion.blueprint import network_of
 from diffusion.canaries import carry_out
 from diffusion.data import PrivateImages
+from diffusion.parts import private_network
 from diffusion.per_example import Clipping, engine
 from diffusion.physical_batch import PhysicalBatch
 from diffusion.randomness import RandomSource, SecureStream
@@ -172,7 +172,7 @@ def in_pixels(
             device=planned.performance.device,
         ),
     )
-    learner = listening(shaken(network_of(plan).to(options.device)))
+    learner = listening(shaken(private_network(plan).to(options.device)))
     total = torch.zeros(())
     for done in range(setting.steps):
         progress("canaries in pixels", done, setting.steps)
