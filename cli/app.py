@@ -13,6 +13,7 @@ from cli import (
     approval_commands,
     audit_command,
     audit_view,
+    autoencoder_command,
     bench_command,
     budget_commands,
     config_commands,
@@ -37,6 +38,7 @@ from cli.options import (
     Data,
     From,
     ImageSize,
+    LatentSpaceFolder,
     PublicData,
     RunFolder,
 )
@@ -56,6 +58,7 @@ app.add_typer(plan_command.app, name="plan")
 app.command()(bench_command.bench)
 app.add_typer(trust_commands.keys_app, name="keys")
 app.command()(pretrain_command.pretrain)
+app.command("autoencoder")(autoencoder_command.autoencoder)
 app.command()(export_command.export)
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
@@ -81,6 +84,7 @@ def train(
     image_size: ImageSize = None,
     public: PublicData = None,
     begin_from: From = None,
+    autoencoder: LatentSpaceFolder = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<plan>.")
     ] = None,
@@ -146,6 +150,7 @@ def train(
         physical_batch_size=physical_batch,
         allow_code_change=allow_code_change,
         pretrained=actions.weights_of(begin_from),
+        autoencoder=actions.space_of(autoencoder, device),
     )
     finished = actions.run_training(
         made,

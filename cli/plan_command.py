@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import compare_view, oversight, plan_inputs, plan_saving, render
+from cli import compare_view, latent_inputs, oversight, plan_inputs, plan_saving, render
 from cli.options import (
     AsJson,
     Classes,
@@ -21,6 +21,7 @@ from cli.options import (
     Delta,
     From,
     ImageSize,
+    LatentSpaceFolder,
     Network,
     PublicData,
     Tune,
@@ -136,6 +137,7 @@ def plan(
     ] = None,
     image_size: ImageSize = None,
     classes: Classes = None,
+    autoencoder: LatentSpaceFolder = None,
     register: RegisterFile = None,
     data_set: Annotated[
         str | None, typer.Option(help="Which data set of the register pays.")
@@ -177,11 +179,13 @@ def plan(
         pretrained=None if begin_from is None else pretrained.read(begin_from),
         learning_rate=learning_rate,
     )
+    known = plan_inputs.declared_data(data, records, image_size, classes)
+    known, latent = latent_inputs.in_latents(known, autoencoder)
     request = PlanRequest(
         target_epsilon=plan_inputs.required(eps),
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
-        data=plan_inputs.declared_data(data, records, image_size, classes),
+        data=known,
         stages=stages,
         training=TrainingWishes(
             sharing=share,
@@ -193,6 +197,7 @@ def plan(
             optimiser=optimiser,
             network=None if network is None else network_text.parse(network),
             tune=tune,
+            latent=latent,
         ),
         wishes=wishes,
         second_opinions=verify,

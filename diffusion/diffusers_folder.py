@@ -153,7 +153,7 @@ def read(folder: Path) -> Found:
     inner = next(
         (folder / n for n in ("unet", "transformer") if (folder / n).is_dir()), folder
     )
-    settings = _json(inner / CONFIG)
+    settings = read_json(inner / CONFIG)
     kind = str(settings.get("_class_name"))
     if kind not in get_args(BorrowedKind):
         raise ParameterError(_no_denoiser(kind), hint=_cure(kind))
@@ -180,8 +180,8 @@ def read(folder: Path) -> Found:
     return Found(
         kind=kind,
         settings={k: v for k, v in settings.items() if not k.startswith("_")},
-        schedule=schedule_of(_json(scheduler)),
-        tensors=_tensors(path),
+        schedule=schedule_of(read_json(scheduler)),
+        tensors=read_tensors(path),
         digest=canonical.file_digest(path),
     )
 
@@ -322,7 +322,12 @@ def _cure(kind: str) -> str:
     return _CURE_CLASS
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a configuration.
+
+    Raises:
+        DataError: It is missing, or not JSON.
+    """
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -336,7 +341,12 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read weights as float32.
+
+    Raises:
+        DataError: They are missing or damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusion.data import PublicImages
+from diffusion.readers.image_set import PublicLatents
 from diffusion.synthetic import generate, pseudo_labels
 from privplan.errors import DataError
 from privplan.plan import PlanShape, PublicPhase, SyntheticPhase
@@ -68,6 +69,8 @@ class PublicPool(Pool):
     def __init__(
         self, data: PlanShape, phase: PublicPhase, images: PublicImages, *, seed: int
     ) -> None:
+        if isinstance(images, PublicLatents):
+            _check_size(data, images)
         if images.shape.channels != data.channels:
             raise DataError(
                 f"the public images have {images.shape.channels} colour channels, the "
@@ -92,6 +95,15 @@ class PublicPool(Pool):
         """Return the images of one step; the same for the same step."""
         chosen = _chosen(len(self._labels), self._batch_size, self._seed + step)
         return self._images.batch(chosen)[0], self._labels[chosen]
+
+
+def _check_size(data: PlanShape, images: PublicLatents) -> None:
+    """Latents are brought to no other size: what they mean hangs on it."""
+    if (images.shape.height, images.shape.width) != (data.height, data.width):
+        raise DataError(
+            "the latents of these public images have another size than the plan's",
+            hint="give --image-size, so that images are resized before that",
+        )
 
 
 def resized(images: PublicImages, *, height: int, width: int) -> PublicImages:

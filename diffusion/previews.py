@@ -49,6 +49,8 @@ class Previews:
             phase: The present phase.
         """
         done = learned.steps_done
+        if self._plan.training.latent is not None:  # latents are nothing to look at
+            return
         if self._gallery is None or not is_due(done=done, steps=phase.steps):
             return
         began = time.monotonic()

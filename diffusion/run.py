@@ -4,6 +4,7 @@
     ├── plan.json                     the plan, as it is applied
     ├── preflight.json                what was tried on made-up pictures before
     ├── ledger.sqlite                 what was begun, written before it happened
+    ├── autoencoder/                  public; a copy, if the plan trains on latents
     ├── answers.json                  noisy answers, if the plan has queries
     └── checkpoint/
         ├── state.safetensors         to resume from
@@ -19,7 +20,7 @@ Edges: writes the run folder.
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion import checkpoint, declared_public, enforce, queries
+from diffusion import checkpoint, declared_public, enforce, latents, queries
 from diffusion.data import PrivateImages, PublicImages, require_private
 from diffusion.parts import TRAINS, come_to, new_learned, start_phase
 from diffusion.phases import Run, carry_out, save
@@ -80,6 +81,9 @@ def train(
     """
     options = options or RunOptions()
     require_private(images)
+    space = latents.for_run(plan, options.autoencoder, folder)
+    if space is not None:
+        images = latents.encode_private(images, space)
     enforce.check(plan, images)
     declared_public.check_images(plan, public)
     declared_public.check_weights(plan, options.pretrained, resume=resume)

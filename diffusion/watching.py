@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import UInt8
 from torch import Tensor
 
+from diffusion.latents import LatentSpace
 from diffusion.pretrained import PretrainedWeights
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
@@ -83,6 +84,7 @@ class RunOptions:
         gallery: Who is shown previews; None draws none.
         charge: The register that pays for the run; None if none keeps its data set.
         rules: The policy and approval it was held to; noted before a record is read.
+        autoencoder: What brings records to the latents that a plan trains on.
         pretrained: The checkpoint that a plan names; a plan names one by digest.
     """
 
@@ -95,6 +97,7 @@ class RunOptions:
     gallery: Gallery | None = None
     charge: Charge | None = None
     rules: RunRules = field(default_factory=RunRules)
+    autoencoder: LatentSpace | None = None
     pretrained: PretrainedWeights | None = None
 
     def __post_init__(self) -> None:

@@ -122,6 +122,7 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "shift": "By how many pixels records are also moved, before the one clip.",
         "label_dropout": "How often the label is hidden, so that guidance works.",
         "ema_decay": "How slowly the averaged weights follow; near 1 is slow.",
+        "latent": "The latent space that records are brought to, if any.",
         "optimiser": "adam, adamw or sgd; sees noisy gradients only.",
     },
     "ElsewherePhase": {
@@ -147,6 +148,15 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "beta_start": "Noise of the first step, where the rule has one.",
         "beta_end": "Noise of the last step, where the rule has one.",
         "prediction": "What the network predicts: the noise, v, or the image.",
+    },
+    "PlanLatent": {
+        "autoencoder_digest": "Digest of the one autoencoder that may be used.",
+        "kind": "kl, vq, or an AutoencoderKL of diffusers.",
+        "scale": "What latents are multiplied by; from public images.",
+        "image_channels": "1 for grey images, 3 for RGB.",
+        "image_height": "Rows of an image, in pixels.",
+        "image_width": "Columns of an image, in pixels.",
+        "lineage": "What the autoencoder learned from, and who called it public.",
     },
     "PlanNetwork": {
         "base_width": "Channels of the first level.",

@@ -28,15 +28,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from privplan import canonical, events, files, plan_checks
 from privplan.errors import DocumentError, IntegrityError
 from privplan.fields import Digest, Document, Name, read_document
+from privplan.plan_accounts import PlanAccounting, PlanOpinion
 from privplan.plan_parts import (
     GaussianPhase,
-    PlanAccounting,
     PlanAdaptive,
     PlanBudget,
     PlanData,
+    PlanLatent,
     PlanMixture,
     PlanNetwork,
-    PlanOpinion,
     PlanPhase,
     PlanShape,
     PlanStage,
@@ -62,6 +62,7 @@ __all__ = [
     "PlanAdaptive",
     "PlanBudget",
     "PlanData",
+    "PlanLatent",
     "PlanMixture",
     "PlanNetwork",
     "PlanOpinion",

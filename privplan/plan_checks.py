@@ -139,6 +139,7 @@ def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
         training.parameterisation == "timesteps"
     ):
         raise _inconsistent("timesteps are for a borrowed network, and only for one")
+    _check_latent(phases, training)
     mixture = training.mixture
     if mixture is not None:
         ends = (training.sigma_min, *mixture.cuts, training.sigma_max)
@@ -151,6 +152,22 @@ def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
     for phase in phases:
         if isinstance(phase, PrivatePhase) and (phase.synthetic_weight > 0) != mixes:
             raise _inconsistent("synthetic_weight is for a mixture, and only for one")
+
+
+def _check_latent(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
+    """Require that what is shown as latents can be: none drawn, none mirrored."""
+    if training.latent is None:
+        return
+    if not 0 < training.latent.scale < float("inf"):
+        raise _inconsistent("the latent scale is not above zero")
+    if training.flip or training.shift:
+        raise _inconsistent("latents are not mirrored or moved")
+    for kind in (SyntheticPhase, PublicPhase, GaussianPhase):
+        if _has(phases, kind):
+            raise _inconsistent(
+                f"records are latents, and a phase of the kind {kind.__name__} is "
+                "about images"
+            )
 
 
 def _check_pretrained(phases: Sequence[PlanPhase], training: PlanTraining) -> None:

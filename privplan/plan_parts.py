@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from privplan import events
 from privplan.borrowed import ElsewherePhase, PlanBorrowed
@@ -116,6 +116,18 @@ class PretrainedPhase(Document):
     steps: Literal[1]
     event: EventField
     checkpoint_digest: Digest
+    lineage: tuple[FreePhase, ...] = Field(min_length=1)
+
+
+class PlanLatent(Document):
+    """The latent space records are brought to; then `data` is their shape there."""
+
+    autoencoder_digest: Digest
+    kind: Literal["kl", "vq", "AutoencoderKL"]
+    scale: Number
+    image_channels: Count
+    image_height: Count
+    image_width: Count
     lineage: tuple[FreePhase, ...] = Field(min_length=1)
 
 
@@ -272,23 +284,12 @@ class PlanTraining(Document):
     ema_decay: Number
     tune: Name
     optimiser: Literal["adam", "adamw", "sgd"]
+    latent: PlanLatent | None = None
 
-
-class PlanOpinion(Document):
-    """What another accountant says of the same events."""
-
-    name: Name
-    version: Name
-    method: Name
-    lower: Number
-    upper: Number
-
-
-class PlanAccounting(Document):
-    """What the whole plan costs: lower <= true epsilon <= upper."""
-
-    epsilon_lower: Number
-    epsilon_upper: Number
-    method: Name
-    composition: Literal["committed"]
-    second_opinions: tuple[PlanOpinion, ...]
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, written: SerializerFunctionWrapHandler) -> object:
+        """Leave out what is not there: plans from before it keep their digests."""
+        found = written(self)
+        if self.latent is None:
+            found.pop("latent", None)
+        return found

@@ -32,6 +32,7 @@ class TrainingWishes:
         optimiser: Of every phase.
         network: What is pinned of the network; None for nothing.
         tune: What private steps change, in the grammar of `privplan.tuning`.
+        latent: The latent space that records are brought to; None for none.
     """
 
     sharing: Sharing = Sharing.SEQUENTIAL
@@ -43,6 +44,7 @@ class TrainingWishes:
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     network: NetworkWishes | None = None
     tune: str = tuning.ALL
+    latent: plan.PlanLatent | None = None
 
     def __post_init__(self) -> None:
         checks.non_negative(shift=self.shift)
@@ -97,6 +99,7 @@ def training_of(
         shift=wishes.shift,
         optimiser=wishes.optimiser,
         tune=tuning.parse(wishes.tune).text,
+        latent=wishes.latent,
     )
     if begin is not None:
         pretrained.check_fits(begin, data, found)

@@ -122,6 +122,11 @@ def check_fits(document: Pretrained, data: PlanShape, training: PlanTraining) ->
     """
     for what in _SHAPE:
         _same(what, getattr(document.shape, what), getattr(data, what))
+    spaces = [
+        one.latent.autoencoder_digest[:12] if one.latent else "none"
+        for one in (document.training, training)
+    ]
+    _same("autoencoder", *spaces)
     found, wanted = document.training.network, training.network
     if isinstance(found, PlanBorrowed) or isinstance(wanted, PlanBorrowed):
         _same("configuration", _digest(found), _digest(wanted))

@@ -42,6 +42,12 @@ def relied_on(plan: Plan) -> dict[str, str]:
         found["pretrained-weights"] = words.PRETRAINED.format(
             digest=phase.checkpoint_digest, data="; ".join(data)
         )
+    latent = plan.training.latent
+    if latent is not None:
+        data = [_declared(part) for part in latent.lineage]
+        found["autoencoder"] = words.AUTOENCODER.format(
+            digest=latent.autoencoder_digest, data="; ".join(data)
+        )
     public = plan.phases_of(PublicPhase)
     if public:
         data = [_declared(phase) for phase in public]

@@ -101,18 +101,11 @@ class ImageSet(ABC):
             >>> images.item(), labels.item()
             (1.0, 0)
         """
-        inside = (indices >= 0) & (indices < self.images.shape[0])
-        if not bool(inside.all()):
-            # torch would say how many records there are
-            raise ParameterError(
-                "an index lies outside the image set",
-                hint="draw indices from 0 up to, not including, the number of records",
-            )
+        _check_inside(indices, self.images.shape[0])
         pixels = self.images[indices].to(torch.float32)
         return pixels / 127.5 - 1.0, self.labels[indices]
 
 
-@final
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PrivateImages(ImageSet):
     """Images whose every use is charged or stays local.
@@ -129,7 +122,6 @@ class PrivateImages(ImageSet):
         return "PrivateImages(hidden)"
 
 
-@final
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PublicImages(ImageSet):
     """Images that anyone may see; their use costs nothing."""
@@ -138,6 +130,50 @@ class PublicImages(ImageSet):
 
     def __repr__(self) -> str:
         return f"PublicImages({self.shape})"
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PrivateLatents(PrivateImages):
+    """Private images as a public autoencoder sees them; kept in memory alone.
+
+    Attributes:
+        origin: The images they are of; the digest of the set is theirs.
+    """
+
+    origin: PrivateImages
+
+    def __post_init__(self) -> None:
+        _check_latents(self.images, self.origin)
+
+    def batch(
+        self, indices: Int64[Tensor, " batch"]
+    ) -> tuple[Float32[Tensor, "batch channels height width"], Int64[Tensor, " batch"]]:
+        """Return the chosen latents with their labels; else as `ImageSet.batch`."""
+        _check_inside(indices, len(self.labels))
+        return self.images[indices], self.labels[indices]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PublicLatents(PublicImages):
+    """Public images as an autoencoder sees them.
+
+    Attributes:
+        origin: The images they are of; the digest of the set is theirs.
+    """
+
+    origin: PublicImages
+
+    def __post_init__(self) -> None:
+        _check_latents(self.images, self.origin)
+
+    def batch(
+        self, indices: Int64[Tensor, " batch"]
+    ) -> tuple[Float32[Tensor, "batch channels height width"], Int64[Tensor, " batch"]]:
+        """Return the chosen latents with their labels; else as `ImageSet.batch`."""
+        _check_inside(indices, len(self.labels))
+        return self.images[indices], self.labels[indices]
 
 
 def data_digest(images: ImageSet) -> str:
@@ -152,6 +188,8 @@ def data_digest(images: ImageSet) -> str:
         >>> data_digest(PublicImages(pixels, torch.tensor([0]), 1))[:16]
         '79c9ae9d2731350d'
     """
+    if isinstance(images, PrivateLatents | PublicLatents):
+        return data_digest(images.origin)
     header = canonical.canonical_bytes(
         {"form": "images/1", "shape": [*images.images.shape], "classes": images.classes}
     )
@@ -159,6 +197,29 @@ def data_digest(images: ImageSet) -> str:
     sha.update(images.images.contiguous().numpy().data)
     sha.update(images.labels.numpy().astype("<i8").data)
     return sha.hexdigest()
+
+
+def _check_inside(indices: Tensor, records: int) -> None:
+    inside = (indices >= 0) & (indices < records)
+    if not bool(inside.all()):
+        # torch would say how many records there are
+        raise ParameterError(
+            "an index lies outside the image set",
+            hint="draw indices from 0 up to, not including, the number of records",
+        )
+
+
+def _check_latents(latents: Tensor, origin: ImageSet) -> None:
+    if latents.ndim != 4 or latents.dtype != torch.float32:
+        raise DataError(
+            "the latents are not float32 numbers [records, channels, height, width]",
+            hint="encode images with diffusion.latents",
+        )
+    if len(latents) != len(origin.images):
+        raise DataError(
+            "latents and images do not match: there must be one latent for every image",
+            hint="encode images with diffusion.latents",
+        )
 
 
 def _check(images: Tensor, labels: Tensor, classes: int) -> None:
