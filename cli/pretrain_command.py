@@ -188,9 +188,9 @@ def _adopted(
     free_sources.check_name("--trained-on", trained_on)
     if classes is not None:
         checks.count(classes=classes)
-    from diffusion import diffusers_folder  # noqa: PLC0415 - imports torch
+    from diffusion import adopting  # noqa: PLC0415 - imports torch
 
-    return diffusers_folder.adopt(
+    return adopting.adopt(
         folder, out, declared_by=declared_by, data_name=trained_on, classes=classes
     )
 

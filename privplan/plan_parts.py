@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from privplan import events
 from privplan.borrowed import ElsewherePhase, PlanBorrowed
@@ -266,6 +266,11 @@ class PlanMixture(Document):
     shares: tuple[Number, Number, Number]
 
 
+def _is_nothing(value: object) -> bool:
+    """Leave out what is not there: plans from before the field keep their digests."""
+    return value is None
+
+
 class PlanTraining(Document):
     """Network, loss and optimiser; public constants."""
 
@@ -284,12 +289,4 @@ class PlanTraining(Document):
     ema_decay: Number
     tune: Name
     optimiser: Literal["adam", "adamw", "sgd"]
-    latent: PlanLatent | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, written: SerializerFunctionWrapHandler) -> object:
-        """Leave out what is not there: plans from before it keep their digests."""
-        found = written(self)
-        if self.latent is None:
-            found.pop("latent", None)
-        return found
+    latent: PlanLatent | None = Field(default=None, exclude_if=_is_nothing)

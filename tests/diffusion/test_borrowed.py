@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from diffusion import diffusers_folder, exporting, pretrained, run, sampling
+from diffusion import adopting, diffusers_folder, exporting, pretrained, run, sampling
 from diffusion.blueprint import network_of
 from diffusion.borrowed import BorrowedNetwork
 from diffusion.denoisers import denoiser_of, loss_of
@@ -34,7 +34,7 @@ def adopted(tmp_path_factory):
     base, found = tmp_path_factory.mktemp("borrowed"), {}
     for name in NAMES:
         models.saved(base / name, name)
-        diffusers_folder.adopt(base / name, base / f"{name}-taken", **SAID)
+        adopting.adopt(base / name, base / f"{name}-taken", **SAID)
         found[name] = pretrained.load(base / f"{name}-taken")
     return found
 
@@ -212,7 +212,7 @@ def test_the_timestep_is_drawn_uniformly():
 
 def refusal(folder, tmp_path, error, **said):
     with pytest.raises(error) as found:
-        diffusers_folder.adopt(folder, tmp_path / "out", **(SAID | said))
+        adopting.adopt(folder, tmp_path / "out", **(SAID | said))
     assert not (tmp_path / "out").exists()
     return found.value
 
