@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,7 +13,10 @@ from cli.options import AsJson
 from privplan import checks
 from privplan.autoencoder import Autoencoder
 from privplan.errors import ParameterError, PolicyError
-from privplan.plan import PlanShape, SyntheticPhase
+from privplan.plan import PlanShape, PublicPhase, SyntheticPhase
+
+if TYPE_CHECKING:
+    from diffusion.data import PublicImages
 
 _CODES = 256
 
@@ -87,30 +91,19 @@ def autoencoder(
     phases = free_sources.phases(
         settings, generator or [], images, public or [], declared_by, many, seed
     )
-    from diffusion import autoencoding, pools  # noqa: PLC0415 - imports torch
-
-    learned = [
-        (
-            phase,
-            pools.SyntheticPool(shape, phase)
-            if isinstance(phase, SyntheticPhase)
-            else pools.PublicPool(shape, phase, images[phase.name], seed=seed),
-        )
-        for phase in phases
-    ]
-    written = autoencoding.train(
-        autoencoding.Shape(
-            kind=kind,
-            channels=channels,
-            latent_channels=latent_channels,
-            factor=factor,
-            base_width=width,
-            codes=_CODES if kind == "vq" else 1,
-        ),
-        learned,
+    written = _trained(
+        shape,
+        {
+            "kind": kind,
+            "channels": channels,
+            "latent_channels": latent_channels,
+            "factor": factor,
+            "base_width": width,
+            "codes": _CODES if kind == "vq" else 1,
+        },
+        [(phase, images.get(phase.name)) for phase in phases],
         out,
-        device=device,
-        progress=free_sources.said,
+        device,
     )
     _show(written, out, as_json=as_json)
 
@@ -165,3 +158,27 @@ def _show(written: Autoencoder, out: Path, *, as_json: bool) -> None:
         f"Wrote {out}, autoencoder {written.digest[:16]}. No record was touched."
     )
     render.talk(f"Next: privplan plan --autoencoder {out} --eps 10 --data FOLDER")
+
+
+def _trained(
+    shape: PlanShape,
+    wanted: dict[str, Any],
+    phases: Sequence[tuple[SyntheticPhase | PublicPhase, PublicImages | None]],
+    out: Path,
+    device: str,
+) -> Autoencoder:
+    from diffusion import autoencoding, pools  # noqa: PLC0415 - imports torch
+
+    learned: list[tuple[SyntheticPhase | PublicPhase, pools.Pool]] = []
+    for phase, images in phases:
+        if isinstance(phase, SyntheticPhase):
+            learned.append((phase, pools.SyntheticPool(shape, phase)))
+        elif images is not None:
+            learned.append((phase, pools.PublicPool(shape, phase, images, seed=1)))
+    return autoencoding.train(
+        autoencoding.Shape(**wanted),
+        learned,
+        out,
+        device=device,
+        progress=free_sources.said,
+    )

@@ -72,27 +72,36 @@ def adopt(
         layers=layer_table(network),
         seed=_SEED,
     )
-    document = Pretrained(
+    phase = _elsewhere(found.digest, declared_by, data_name)
+    document = _document(shape, described, phase)
+    return pretrained.write(document, network.state_dict(), out)
+
+
+def _elsewhere(digest: str, declared_by: str, data_name: str) -> ElsewherePhase:
+    return ElsewherePhase(
+        kind="elsewhere",
+        name="elsewhere",
+        steps=1,
+        event=events.NoOpEvent(),
+        data_name=data_name,
+        weights_digest=digest,
+        declared_by=declared_by,
+    )
+
+
+def _document(
+    shape: PlanShape, described: PlanBorrowed, phase: ElsewherePhase
+) -> Pretrained:
+    return Pretrained(
         format=FORMAT,
         privplan_version=__version__,
         shape=shape,
-        phases=(
-            ElsewherePhase(
-                kind="elsewhere",
-                name="elsewhere",
-                steps=1,
-                event=events.NoOpEvent(),
-                data_name=data_name,
-                weights_digest=found.digest,
-                declared_by=declared_by,
-            ),
-        ),
+        phases=(phase,),
         training=_training(described),
         code_digest=source_digest(),
         weights_digest=_UNKNOWN,
         digest=_UNKNOWN,
     )
-    return pretrained.write(document, network.state_dict(), out)
 
 
 def _shape(found: Found, classes: int) -> PlanShape:

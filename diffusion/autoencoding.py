@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -176,6 +177,22 @@ def adopt(folder: Path, out: Path, *, declared_by: str, data_name: str) -> Autoe
             "AutoencoderKL",
             hint="give the vae folder of a pipeline",
         )
+    draft = _described(settings, inner, declared_by, data_name)
+    network = network_of(draft)
+    try:
+        network.load_state_dict(read_tensors(inner / WEIGHTS))
+    except RuntimeError as error:
+        raise DataError(
+            f"the weights in {inner} do not fit the configuration beside them",
+            hint="load and save it once with diffusers: save_pretrained(folder)",
+        ) from error
+    return write(draft, network, out)
+
+
+def _described(
+    settings: dict[str, Any], inner: Path, declared_by: str, data_name: str
+) -> Autoencoder:
+    """Write down what the configuration of an AutoencoderKL says."""
     phase = ElsewherePhase(
         kind="elsewhere",
         name="elsewhere",
@@ -194,18 +211,9 @@ def adopt(folder: Path, out: Path, *, declared_by: str, data_name: str) -> Autoe
         latent_channels=int(own["latent_channels"]),
         factor=2 ** (len(own["block_out_channels"]) - 1),
     )
-    draft = _draft(shape, (phase,)).model_copy(
+    return _draft(shape, (phase,)).model_copy(
         update={
             "config": json.dumps(own, sort_keys=True, separators=(",", ":")),
             "scale": float(own.get("scaling_factor", 1.0)),
         }
     )
-    network = network_of(draft)
-    try:
-        network.load_state_dict(read_tensors(inner / WEIGHTS))
-    except RuntimeError as error:
-        raise DataError(
-            f"the weights in {inner} do not fit the configuration beside them",
-            hint="load and save it once with diffusers: save_pretrained(folder)",
-        ) from error
-    return write(draft, network, out)

@@ -187,6 +187,11 @@ def encode_private(images: PrivateImages, space: LatentSpace) -> PrivateLatents:
     return PrivateLatents(_of_set(images, space), images.labels, images.classes, images)
 
 
+def brought(images: PrivateImages, space: LatentSpace | None) -> PrivateImages:
+    """Bring records to where a plan trains: to latents, if it has such a space."""
+    return images if space is None else encode_private(images, space)
+
+
 def encode_public(images: PublicImages, space: LatentSpace) -> PublicLatents:
     """Encode public images."""
     return PublicLatents(_of_set(images, space), images.labels, images.classes, images)

@@ -23,6 +23,7 @@ from diffusion.data import PrivateImages
 from diffusion.ema import Ema
 from diffusion.loss import RowLoss, Rows
 from diffusion.randomness import RandomSource
+from diffusion.readers.image_set import made_up
 from diffusion.trainer import (
     Learner,
     LossSettings,
@@ -179,7 +180,7 @@ def pictures(
         0, 256, (count, channels, height, width), generator=generator
     ).to(torch.uint8)
     labels = torch.randint(0, classes, (count,), generator=generator)
-    return PrivateImages(pixels, labels, classes)
+    return made_up(pixels, labels, classes)
 
 
 def _nothing() -> None:

@@ -81,9 +81,7 @@ def train(
     """
     options = options or RunOptions()
     require_private(images)
-    space = latents.for_run(plan, options.autoencoder, folder)
-    if space is not None:
-        images = latents.encode_private(images, space)
+    images = latents.brought(images, latents.for_run(plan, options.autoencoder, folder))
     enforce.check(plan, images)
     declared_public.check_images(plan, public)
     declared_public.check_weights(plan, options.pretrained, resume=resume)

@@ -176,6 +176,26 @@ class PublicLatents(PublicImages):
         return self.images[indices], self.labels[indices]
 
 
+def made_up(pixels: Tensor, labels: Tensor, classes: int) -> PrivateImages:
+    """Return pixels that nobody sent as private images, or as latents of such.
+
+    Args:
+        pixels: 0..255, shape (n, channels, height, width); channels beyond those of an
+            image are taken for latents.
+        labels: Their classes.
+        classes: Number of classes.
+
+    Example:
+        >>> pixels = torch.zeros(2, 4, 3, 3, dtype=torch.uint8)
+        >>> made_up(pixels, torch.tensor([0, 1]), 2).shape.channels
+        4
+    """
+    if pixels.shape[1] in (1, 3):
+        return PrivateImages(pixels, labels, classes)
+    origin = PrivateImages(pixels[:, :1], labels, classes)
+    return PrivateLatents(pixels.float() / 127.5 - 1.0, labels, classes, origin)
+
+
 def data_digest(images: ImageSet) -> str:
     """Return the SHA-256 over shape, pixels and labels, in hex; order matters.
 

@@ -70,7 +70,7 @@ def trained(folder, kind="kl", steps=30, **wanted):
         PublicPool(IMAGES, phases[1], seen, seed=1),
     )
     shape = autoencoding.Shape(
-        kind=kind, channels=1, latent_channels=3, factor=4, base_width=8,
+        kind=kind, channels=1, latent_channels=4, factor=4, base_width=8,
         codes=32 if kind == "vq" else 1, **wanted,
     )  # fmt: skip
     autoencoding.train(shape, list(zip(phases, pools, strict=True)), folder)
@@ -210,7 +210,7 @@ def test_latents_cost_what_images_cost(space):
     plain = make_plan(
         PlanRequest(
             target_epsilon=5.0, target_delta=1e-3,
-            data=DeclaredData(records=40, channels=1, height=4, width=4, classes=2),
+            data=DeclaredData(records=40, channels=4, height=4, width=4, classes=2),
             wishes=Wishes(steps=2, sample_rate=0.25, noise_multiplicity=2),
         )
     )  # fmt: skip
@@ -312,7 +312,7 @@ def test_a_latent_network_is_pretrained_on_public_latents_and_fits_only_there(
     assert set(reliance.relied_on(plan)) >= {"autoencoder", "pretrained-weights"}
     without = PlanRequest(
         target_epsilon=5.0,
-        data=DeclaredData(records=40, channels=3, height=4, width=4, classes=2),
+        data=DeclaredData(records=40, channels=4, height=4, width=4, classes=2),
         wishes=Wishes(pretrained=weights.document),
     )
     with pytest.raises(ParameterError, match="autoencoder"):
@@ -330,7 +330,7 @@ def test_public_images_without_spread_give_no_scale(tmp_path):
     pool = PublicPool(IMAGES.model_copy(update={"classes": 1}), phase, flat, seed=1)
     pool.batch = lambda step: (torch.full((4, 1, SIDE, SIDE), float("nan")), None)
     shape = autoencoding.Shape(
-        kind="kl", channels=1, latent_channels=3, factor=4, base_width=8
+        kind="kl", channels=1, latent_channels=4, factor=4, base_width=8
     )
     with pytest.raises(DataError, match="do not vary"):
         autoencoding.train(shape, [(phase, pool)], tmp_path / "out")
