@@ -6,7 +6,7 @@ USER_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test test-slow test-browser faults benchmarks docs clean
+.PHONY: help demo test test-slow test-browser faults benchmarks notebooks docs clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -45,6 +45,9 @@ benchmarks: $(DEV_STAMP)  ## Speed against peers, as ratios in one run
 	$(BIN)/python benchmarks/accounting.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/ledger.py
+
+notebooks: $(DEV_STAMP)  ## Execute every notebook from its source, and write it with its outputs
+	$(BIN)/python -m pytest -m notebooks tests/notebooks
 
 docs: $(DEV_STAMP)  ## The documentation site, into site/; needs no network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

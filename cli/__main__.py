@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog_name="privplan",
             standalone_mode=False,
             default_map=configuration.default_map(values),
+            obj=given,
         )
     except ParameterError as error:
         message, hint = in_options(error.message), in_options(error.hint)

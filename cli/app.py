@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,9 +24,12 @@ from cli import (
     explain_command,
     export_command,
     folders,
+    index_command,
+    launcher,
     oversight,
     plan_command,
     pretrain_command,
+    processes,
     render,
     report_commands,
     report_view,
@@ -68,6 +72,7 @@ app.add_typer(config_commands.app, name="config")
 app.command()(config_commands.init)
 app.command()(doctor_command.doctor)
 app.command()(explain_command.explain)
+app.command()(index_command.index)
 app.command()(approval_commands.approve)
 app.command()(approval_commands.countersign)
 app.command()(audit_command.preflight)
@@ -76,6 +81,7 @@ app.command()(audit_command.audit)
 
 @app.command()
 def train(
+    context: typer.Context,
     plan_or_run: Annotated[
         Path | None, typer.Argument(help="A plan or run folder; default ./plan.json.")
     ] = None,
@@ -94,6 +100,13 @@ def train(
         typer.Option(help="Per-example gradients; never changes the claim."),
     ] = "auto",
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where.")] = "cpu",
+    devices: Annotated[
+        int,
+        typer.Option(help="Processes that share the work; never changes the claim."),
+    ] = 1,
+    rank_timeout: Annotated[
+        float, typer.Option(help="Seconds to wait for a process that is silent.")
+    ] = 600.0,
     physical_batch: Annotated[
         int | None, typer.Option(help="Records per pass; never changes the claim.")
     ] = None,
@@ -125,51 +138,48 @@ def train(
 
     The ledger is written before each step; a register is charged before the ledger.
 
+    Under torchrun it is one of the processes that carry the plan out together.
+
     Exit code: 0 finished, 1 interrupted or failed, 3 the budget would be exceeded,
     4 a plan, ledger or checkpoint was changed, 5 other data, plan or code, or a policy
     or register refuses.
     """
     from diffusion.watching import RunOptions  # noqa: PLC0415 - imports torch
 
-    made, folder = folders.plan_and_folder(plan_or_run, out)
-    known = oversight.trust(trust)
-    charge = oversight.charge(register, known, data_set=data_set, refundable=refundable)
-    rules = oversight.keep_rules(
-        policy,
-        made,
-        plan_or_run,
-        folder,
-        registered=charge is not None,
-        trusted=known,
-    )
-    options = RunOptions(
-        charge=charge,
-        rules=rules,
-        engine=engine,
-        device=device,
-        physical_batch_size=physical_batch,
-        allow_code_change=allow_code_change,
-        pretrained=actions.weights_of(begin_from),
-        autoencoder=actions.space_of(autoencoder, device),
-    )
-    finished = actions.run_training(
-        made,
-        actions.data_of(made, data),
-        folder,
-        resume=resume,
-        options=options,
-        image_size=image_size,
-        public=public,
-        wanted=Wanted(previews=previews, log=log),
-    )
-    options_again = {
-        "--data": data,
-        "--public": public,
-        "--from": begin_from,
-        "--register": register,
-    }
-    named = "".join(f" {k} {v}" for k, v in options_again.items() if v is not None)
-    render.training(made, folder, named, finished=finished, as_json=as_json)
+    if processes.to_start(devices):
+        raise typer.Exit(launcher.start(devices, context.obj))
+    with processes.together(rank_timeout) as ranks:
+        made, folder = folders.plan_and_folder(plan_or_run, out)
+        known = oversight.trust(trust)
+        charge = oversight.charge(
+            register, known, data_set=data_set, refundable=refundable
+        )
+        here = processes.device_here(device)
+        options = RunOptions(
+            charge=charge, engine=engine, device=here, ranks=ranks,
+            physical_batch_size=physical_batch,
+            allow_code_change=allow_code_change,
+            pretrained=actions.weights_of(begin_from),
+            autoencoder=actions.space_of(autoencoder, here),
+        )  # fmt: skip
+        if ranks.first:
+            paid = charge is not None
+            rules = oversight.keep_rules(
+                policy, made, plan_or_run, folder, registered=paid, trusted=known
+            )
+            options = replace(options, rules=rules)
+        finished = actions.run_training(
+            made,
+            actions.data_of(made, data),
+            folder,
+            resume=resume, options=options, image_size=image_size, public=public,
+            wanted=Wanted(previews=previews, log=log),
+        )  # fmt: skip
+        if ranks.first:
+            given = {"data": data, "public": public, "from": begin_from}
+            several = devices if devices > 1 else None
+            named = render.named(**given, register=register, devices=several)
+            render.training(made, folder, named, finished=finished, as_json=as_json)
     raise typer.Exit(0 if finished else 1)
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli import actions, approval_view, keyring, oversight, pages, verification
+from cli import approval_view, keyring, oversight, pages, verification
 from cli.options import AsJson
 from cli.oversight import OfficerKey, PolicyFile, RootKey, TrustFile
-from privplan import approval, files, keys, policy, signing, trust_file
+from privplan import approval, files, keys, policy, run_report, signing, trust_file
 from privplan import plan as plans
 from privplan.errors import IntegrityError
 from privplan.findings import Outcome, Verdict
@@ -86,7 +86,7 @@ def countersign(
     """
     signer = keyring.load(key, passphrase_file)
     check_officer(signer)
-    where = path / actions.REPORT_NAME if path.is_dir() else path
+    where = path / run_report.REPORT_NAME if path.is_dir() else path
     found, _ = verification.verify_report(
         where,
         trusted=trainer or [],

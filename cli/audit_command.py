@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cli import actions, audit_view, folders, keyring
+from cli import audit_view, folders, keyring
 from cli.options import AsJson
-from privplan import audits, canonical, files
+from privplan import audits, canonical, files, run_report
 from privplan.audit_schema import CanaryBound, Kind
 from privplan.errors import ExitCode
 from privplan.measured import Measured
@@ -116,7 +116,7 @@ def audit(
     said = audits.build(
         kind,
         made,
-        code=actions.code(),
+        code=run_report.code(),
         settings=_settings(kind, setting, options, coordinates, pixels),
         measured=measured,
         bounds=bounds,

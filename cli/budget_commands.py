@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli import budget_view, folders, keyring, oversight, render
-from cli.options import AsJson, Classes, ImageSize, RunFolder
+from cli.options import AsJson, Classes, ImageSize, RunFolder, UnitColumn
 from cli.oversight import OfficerKey, OwnRegister, TrustFile
 from privplan import checks, grants, moments, register, register_run
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
@@ -32,6 +32,7 @@ def grant(
     key: OfficerKey,
     *,
     unit: Annotated[str, typer.Option(help="Whose presence is protected.")] = "record",
+    unit_column: UnitColumn = None,
     max_records: Annotated[int, typer.Option(help="Records per unit, at most.")] = 1,
     adjacency: Annotated[
         Adjacency, typer.Option(help="What neighbours differ in.")
@@ -63,6 +64,7 @@ def grant(
     Exit code: 0 granted, 1 a file cannot be read or written, 2 a number is not
     allowed, 4 the register was changed, 5 not an officer's key, or granted already.
     """
+    unit = unit_column or unit
     checks.name(data_set=data_set, unit=unit)
     budget = PrivacyBudget(
         target_epsilon=eps,
@@ -77,7 +79,7 @@ def grant(
     grants.check_officer(signer)
     request = GrantRequest(
         data_set=data_set,
-        data_digest=_digest(data, image_size, classes),
+        data_digest=_digest(data, image_size, classes, unit_column),
         budget=budget,
         composition=composition,
         orders=orders,
@@ -157,11 +159,16 @@ def settle(
     budget_view.settled(settled, as_json=as_json)
 
 
-def _digest(data: str, image_size: int | None, classes: int | None) -> str:
+def _digest(
+    data: str, image_size: int | None, classes: int | None, unit_column: str | None
+) -> str:
     from diffusion.data import data_digest, load_private  # noqa: PLC0415
 
     render.talk("Reading the records to recognise them later ...")
-    return data_digest(load_private(data, image_size=image_size, classes=classes))
+    column = None if unit_column is None else PrivacyUnit(name=unit_column)
+    return data_digest(
+        load_private(data, image_size=image_size, classes=classes, unit=column)
+    )
 
 
 def _check_head(content: RegisterContent, head: str | None) -> None:

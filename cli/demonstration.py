@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from cli import actions, evaluation, pages, render, report_view, verification
-from privplan import files, keys
+from privplan import files, keys, run_report
 from privplan import plan as plans
 from privplan.errors import ExitCode, PolicyError
 from privplan.keys import Role
@@ -91,7 +91,7 @@ def _report_and_verify(made: Plan, folder: Path) -> ExitCode:
     key_path = folder / "keys" / "trainer.key"
     files.make_folder(key_path.parent)
     keys.new_key(key_path, role=Role.TRAINER, passphrase=None)
-    path = folder / actions.REPORT_NAME
+    path = folder / run_report.REPORT_NAME
     signer = keys.load_key(key_path)
     written = actions.write_report(made, folder, signer, path)
     page = pages.beside(path)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from cli.paper import console, print_json, table
 from privplan import canonical, files
 from privplan.plan import Plan
+from privplan.run_report import EVALUATION_NAME
 
 if TYPE_CHECKING:
     from diffusion.data import ImageSet, PublicImages
     from diffusion.evaluation.features import Extractor
     from diffusion.evaluation.scores import Scores
 
-EVALUATION_NAME = "evaluation.json"
 SAMPLES, BASELINE, REAL, COPIES = "samples", "its query alone", "real images", "copies"
 _EMBEDDED = "digits"
 _BADGES = {

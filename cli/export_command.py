@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import actions, folders, pages, render, verification
+from cli import folders, pages, render, verification
 from cli.options import AsJson, RunFolder
+from privplan import run_report
 from privplan.errors import IntegrityError, PolicyError
 
 
@@ -36,7 +37,7 @@ def export(
         raise PolicyError(
             f"{out} exists already", hint="give --out a folder that does not exist"
         )
-    path, text = verification.read_report(report or folder / actions.REPORT_NAME)
+    path, text = verification.read_report(report or folder / run_report.REPORT_NAME)
     from diffusion import exporting  # noqa: PLC0415 - imports torch
     from privplan.render_report import cards, source  # noqa: PLC0415 - makes figures
 

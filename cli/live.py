@@ -8,6 +8,7 @@ the time of a step tells the size of its batch.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -52,10 +53,23 @@ class Wanted:
 
 
 class Interrupt:
-    """Turns the first Ctrl-C into a wish to stop; the second stops at once."""
+    """Turns the first Ctrl-C into a wish to stop; the second stops at once.
 
-    def __init__(self) -> None:
-        self.wished = False
+    Args:
+        quiet: Say nothing about it; another process of the run does.
+        launcher: The process that started this one, whose end is such a wish too; None
+            if nobody did who matters.
+    """
+
+    def __init__(self, *, quiet: bool = False, launcher: int | None = None) -> None:
+        self._noted = False
+        self._quiet, self._launcher = quiet, launcher
+
+    @property
+    def wished(self) -> bool:
+        """Whether the run should stop after this step."""
+        orphaned = self._launcher is not None and os.getppid() != self._launcher
+        return self._noted or orphaned
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -69,12 +83,39 @@ class Interrupt:
                 signal.signal(kind, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.wished:
+        if self._noted:
             raise KeyboardInterrupt
-        self.wished = True
-        sys.stderr.write(
-            "finishing this step and those reserved with it, then saving\n"
-        )
+        self._noted = True
+        if not self._quiet:
+            sys.stderr.write(
+                "finishing this step and those reserved with it, then saving\n"
+            )
+
+
+class QuietView:
+    """Watches a run that another process shows; passes the wish to stop on."""
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        self._interrupt = interrupt
+
+    @contextmanager
+    def shown(self) -> Iterator[QuietView]:
+        """Watch while the block runs."""
+        with self._interrupt.watched():
+            yield self
+
+    def ready(self, plan: Plan) -> None:
+        """Do nothing."""
+
+    def begin(self, phase: PlanPhase, *, done: int, lost: int) -> None:
+        """Do nothing."""
+
+    def advance(self, phase: PlanPhase, *, done: int) -> None:
+        """Do nothing."""
+
+    def should_stop(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self._interrupt.wished
 
 
 class LiveView:

@@ -17,7 +17,8 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="'digits', an idx folder, an .npz, or a folder of images.",
+        help="'digits', an idx folder, an .npz, a folder of images, tar or Arrow "
+        "shards, or an index.",
     ),
 ]
 PublicData = Annotated[
@@ -52,6 +53,13 @@ Tune = Annotated[
 ImageSize = Annotated[
     int | None, typer.Option("--image-size", help="Resize images to this side.")
 ]
+UnitColumn = Annotated[
+    str | None,
+    typer.Option(help="Column that says whose a record is, as patient: the unit."),
+]
+MaxRecordsPerUnit = Annotated[
+    int, typer.Option(help="The most records of one unit; further ones are left out.")
+]
 Classes = Annotated[int | None, typer.Option("--classes", help="Number of labels.")]
 RunFolder = Annotated[
     Path | None,
@@ -63,6 +71,7 @@ _OPTIONS = {
     "target_delta": "--delta",
     "delta": "--delta",
     "records": "--n",
+    "max_records": "--max-records-per-unit",
     "sample_rate": "--sample-rate",
     "steps": "--steps",
     "noise_multiplicity": "--noise-multiplicity",
@@ -87,6 +96,8 @@ _OPTIONS = {
     "learning_rate": "--learning-rate",
     "batch_size": "--batch-size",
     "channels": "--channels",
+    "devices": "--devices",
+    "patience_seconds": "--rank-timeout",
 }
 _SUBJECT = re.compile(r"^(\w+)(?= is )|(?<=^give )(\w+)")
 

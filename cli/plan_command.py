@@ -22,9 +22,11 @@ from cli.options import (
     From,
     ImageSize,
     LatentSpaceFolder,
+    MaxRecordsPerUnit,
     Network,
     PublicData,
     Tune,
+    UnitColumn,
 )
 from cli.oversight import RegisterFile, TrustFile
 from privplan import network_text, pretrained, summary_json
@@ -114,6 +116,10 @@ def plan(
         Literal["fixed", "normalised", "adaptive"],
         typer.Option(help="adaptive: C follows the median, inside each step's noise."),
     ] = "fixed",
+    arithmetic: Annotated[
+        Literal["float64", "discrete"],
+        typer.Option(help="discrete: private steps in whole numbers, noise exact."),
+    ] = "float64",
     optimiser: Annotated[
         Literal["adam", "adamw", "sgd"], typer.Option(help="Of every phase.")
     ] = "adam",
@@ -138,6 +144,8 @@ def plan(
     image_size: ImageSize = None,
     classes: Classes = None,
     autoencoder: LatentSpaceFolder = None,
+    unit_column: UnitColumn = None,
+    max_records_per_unit: MaxRecordsPerUnit = 1,
     register: RegisterFile = None,
     data_set: Annotated[
         str | None, typer.Option(help="Which data set of the register pays.")
@@ -167,38 +175,29 @@ def plan(
     if plan_saving.is_for_a_subcommand(context):
         return
     wishes = Wishes(
-        steps=steps,
-        sample_rate=sample_rate,
-        noise_multiplicity=noise_multiplicity,
-        synthetic_steps=synthetic_steps,
-        prior_noise=prior_noise,
-        synthetic_weight=synthetic_weight,
-        queries=query_phases(query or []),
-        clipping=clipping,
+        steps=steps, sample_rate=sample_rate, noise_multiplicity=noise_multiplicity,
+        synthetic_steps=synthetic_steps, prior_noise=prior_noise,
+        synthetic_weight=synthetic_weight, queries=query_phases(query or []),
+        clipping=clipping, arithmetic=arithmetic, learning_rate=learning_rate,
         public=plan_inputs.declared_public(public, beside=data),
         pretrained=None if begin_from is None else pretrained.read(begin_from),
-        learning_rate=learning_rate,
-    )
-    known = plan_inputs.declared_data(data, records, image_size, classes)
+    )  # fmt: skip
+    unit = plan_inputs.unit_of(unit_column, max_records_per_unit)
+    known = plan_inputs.declared_data(data, records, image_size, classes, unit)
     known, latent = latent_inputs.in_latents(known, autoencoder)
+    training = TrainingWishes(
+        sharing=share, pretraining=pretrain, parameterisation=parameterisation,
+        mixture=plan_inputs.mixture_of(mixture), flip=flip, shift=shift, tune=tune,
+        network=None if network is None else network_text.parse(network),
+        optimiser=optimiser, latent=latent,
+    )  # fmt: skip
     request = PlanRequest(
         target_epsilon=plan_inputs.required(eps),
         target_delta=delta,
         earlier=plan_inputs.spent_of(spent),
         data=known,
         stages=stages,
-        training=TrainingWishes(
-            sharing=share,
-            pretraining=pretrain,
-            parameterisation=parameterisation,
-            mixture=plan_inputs.mixture_of(mixture),
-            flip=flip,
-            shift=shift,
-            optimiser=optimiser,
-            network=None if network is None else network_text.parse(network),
-            tune=tune,
-            latent=latent,
-        ),
+        training=training,
         wishes=wishes,
         second_opinions=verify,
     )

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cli import durations
-from privplan.budget import NOTHING_SPENT, Spent
+from privplan import checks
+from privplan.budget import NOTHING_SPENT, PrivacyUnit, Spent
 from privplan.candidates import Compute, compute_of_time
 from privplan.canonical import text_down
 from privplan.errors import ParameterError, PolicyError
@@ -40,10 +41,43 @@ def required(eps: float | None) -> float:
     return eps
 
 
+def unit_of(column: str | None, max_records: int) -> PrivacyUnit | None:
+    """Turn `--unit-column` and `--max-records-per-unit` into a unit of privacy.
+
+    Raises:
+        ParameterError: A bound without a column, or below one; or a column whose name
+            means something else.
+
+    Example:
+        >>> unit_of("patient", 4)
+        PrivacyUnit(name='patient', max_records=4)
+    """
+    if column is None:
+        if max_records != 1:
+            raise ParameterError(
+                "--max-records-per-unit was given without --unit-column",
+                hint="name the column that says whose a record is, as patient",
+            )
+        return None
+    checks.name(unit_column=column)
+    if column == "record":
+        raise ParameterError(
+            "--unit-column is 'record', which in a report means one record",
+            hint="give the column another name, such as patient",
+        )
+    return PrivacyUnit(name=column, max_records=max_records)
+
+
 def declared_data(
-    data: str | None, records: int | None, image_size: int | None, classes: int | None
+    data: str | None,
+    records: int | None,
+    image_size: int | None,
+    classes: int | None,
+    unit: PrivacyUnit | None = None,
 ) -> DeclaredData:
-    """Turn `--data` or `--n` into declared facts; reads file headers at most.
+    """Turn `--data` or `--n` into declared facts; reads file headers or an index.
+
+    With a unit, the number that becomes public is that of units, not of records.
 
     Raises:
         ParameterError: Both were given.
@@ -62,6 +96,7 @@ def declared_data(
             height=side,
             width=side,
             classes=10 if classes is None else classes,
+            unit=unit,
         )
     if data is None or data == "digits":
         if image_size is not None or classes is not None:
@@ -69,11 +104,16 @@ def declared_data(
                 "--image-size and --classes do not apply to the embedded digits",
                 hint="leave them away, or name your images with --data",
             )
+        if unit is not None:
+            raise ParameterError(
+                "the embedded digits have no columns, so --unit-column cannot apply",
+                hint="leave it away, or name your images with --data",
+            )
         return DIGITS
     from diffusion.data import describe  # noqa: PLC0415
 
-    shape = describe(data, image_size=image_size, classes=classes)
-    return DeclaredData(**asdict(shape))
+    shape = describe(data, image_size=image_size, classes=classes, unit=unit)
+    return DeclaredData(**asdict(shape), unit=unit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,7 +132,10 @@ def _phase_row(cost: PhaseCost) -> list[str]:
 
 def _mechanism(event: events.Event) -> tuple[str, str]:
     match event:
-        case events.PoissonSampledGaussianEvent():
+        case (
+            events.PoissonSampledGaussianEvent()
+            | events.PoissonSampledDiscreteGaussianEvent()
+        ):
             return f"{event.sample_rate:g}", f"{event.noise_multiplier:g}"
         case events.GaussianEvent():
             return "1", f"{event.noise_multiplier:g}"
@@ -168,6 +171,7 @@ def _private_step(out: Console, shown: Plan) -> None:
             ["noise draws per record", str(phase.noise_multiplicity)],
             ["clipping norm", f"{phase.max_grad_norm:g}"],
             *_following(phase),
+            *([["arithmetic", "whole numbers"]] if phase.in_whole_numbers else []),
         ]
     rows.append(["parameterisation", shown.training.parameterisation])
     rows.append(["sharing", shown.training.sharing.value])

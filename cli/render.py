@@ -13,12 +13,23 @@ from privplan.plan import Plan
 __all__ = [
     "key",
     "ledger",
+    "named",
     "plan",
     "print_json",
     "samples",
     "talk",
     "training",
 ]
+
+
+def named(**given: object) -> str:
+    """Name options again that were given, for a command to repeat.
+
+    Example:
+        >>> named(data="faces", public=None)
+        ' --data faces'
+    """
+    return "".join(f" --{k} {v}" for k, v in given.items() if v is not None)
 
 
 def training(

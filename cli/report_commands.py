@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from cli import actions, folders, keyring, pages, report_view, verification
 from cli.options import AsJson, RunFolder
-from privplan import explain, files
+from privplan import explain, files, run_report
 from privplan.errors import ExitCode
 
 _FOLDER = "explained"
@@ -52,7 +52,7 @@ def write(
     """
     made, folder = folders.run_folder(run)
     signer = keyring.load(key or keyring.default_key(), passphrase_file)
-    path = out or folder / actions.REPORT_NAME
+    path = out or folder / run_report.REPORT_NAME
     written = actions.write_report(made, folder, signer, path)
     page = pages.beside(path)
     report_view.written(path, page, signer.public, written, as_json=as_json)

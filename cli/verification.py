@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.actions import PUBLIC_KEY_NAME, REPORT_NAME
 from cli.folders import PLAN_NAME
 from privplan import audits, keys, moments, oversight, verify
 from privplan import plan as plans
@@ -16,6 +15,7 @@ from privplan.findings import Verdict
 from privplan.keys import PublicKey, Role
 from privplan.oversight import Office
 from privplan.render_report import embedding
+from privplan.run_report import PUBLIC_KEY_NAME, REPORT_NAME
 from privplan.trust import Trust
 
 

@@ -14,6 +14,7 @@ from diffusion.adapters import adapt
 from diffusion.adaptive_clipping import AdaptiveClipping
 from diffusion.borrowed import BorrowedNetwork
 from diffusion.borrowed import build as build_borrowed
+from diffusion.integer_grid import IntegerGrid
 from diffusion.network import NetworkConfig, UNet, build
 from diffusion.per_example import Clipping, engine
 from diffusion.physical_batch import PhysicalBatch
@@ -22,6 +23,8 @@ from diffusion.watching import RunOptions
 from privplan import plan_size
 from privplan.borrowed import PlanBorrowed
 from privplan.plan import Plan, PlanShape, PlanTraining, PrivatePhase
+
+_AUTO = "auto"
 
 
 def network_of(plan: Plan) -> UNet | BorrowedNetwork:
@@ -65,6 +68,17 @@ def mechanism_of(
         expected_batch_size=phase.expected_batch_size,
         beside=beside,
         adaptive=_following(phase),
+        grid=_grid(phase),
+    )
+
+
+def _grid(phase: PrivatePhase) -> IntegerGrid | None:
+    """Return the grid of a phase that trains in whole numbers."""
+    if not phase.in_whole_numbers:
+        return None
+    return IntegerGrid(
+        max_grad_norm=phase.max_grad_norm,
+        noise_multiplier=phase.mechanism.noise_multiplier,
     )
 
 
@@ -81,10 +95,19 @@ def _following(phase: PrivatePhase) -> AdaptiveClipping | None:
     )
 
 
-def performance_of(learner: Learner, options: RunOptions) -> Performance:
+def performance_of(
+    learner: Learner, options: RunOptions, phase: PrivatePhase | None = None
+) -> Performance:
     """Choose how a private step is carried out; never changes what it releases."""
     return Performance(
-        engine=engine(options.engine, learner.network),
+        engine=engine(engine_name(options, phase), learner.network),
         physical_batch=PhysicalBatch(options.physical_batch_size),
         device=torch.device(options.device),
+        ranks=options.ranks,
     )
+
+
+def engine_name(options: RunOptions, phase: PrivatePhase | None = None) -> str:
+    """Choose the engine: for one record at a time, as whole numbers need, the loop."""
+    alone = phase is not None and phase.in_whole_numbers
+    return "loop" if alone and options.engine == _AUTO else options.engine

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 from diffusion.data import PrivateImages, data_digest
-from privplan import accounting, canonical, line_grammar, plan_checks
+from diffusion.data_checks import check_data
+from privplan import accounting, canonical, line_grammar, plan_checks, whole_numbers
 from privplan.code_identity import source_digest
 from privplan.errors import (
     BudgetExceededError,
@@ -36,9 +37,11 @@ def check_plan(plan: Plan) -> None:
     Raises:
         BudgetExceededError: Its events cost more than its budget.
         IntegrityError: It claims less than its events cost.
-        PolicyError: One unit contributes more than one record.
+        ParameterError: It cannot be carried out in the arithmetic it names.
+        PolicyError: One unit contributes more records than are charged.
     """
-    plan_checks.check_unit(plan.budget)
+    plan_checks.check_unit(plan.budget, plan.data, plan.phases)
+    whole_numbers.check(plan.data, plan.training, plan.phases)
     budget = plan.budget.as_budget()
     found = accounting.epsilon(
         plan.event, delta=budget.target_delta, adjacency=budget.adjacency
@@ -52,42 +55,11 @@ def check_plan(plan: Plan) -> None:
             target=budget.target_epsilon,
             hint="make the plan again with privplan plan",
         )
-    if not plan.accounting.epsilon_upper >= found.lower:
+    if not plan.accounting.epsilon_upper >= found.least_claim:
         raise IntegrityError(
             f"this plan claims epsilon {plan.accounting.epsilon_upper:.6g}, but its "
-            f"events cost at least {found.lower:.6g}",
+            f"events cost at least {found.least_claim:.6g}",
             hint="make the plan again with privplan plan",
-        )
-
-
-def check_data(plan: Plan, images: PrivateImages) -> None:
-    """Compare the data with what the plan declares; tells only yes or no.
-
-    Raises:
-        PolicyError: n, the image shape or the number of classes is not as declared.
-    """
-    declared, found = plan.data, images.shape
-    if (found.channels, found.height, found.width) != (
-        declared.channels,
-        declared.height,
-        declared.width,
-    ):
-        raise PolicyError(
-            "the images do not have the shape the plan declares, "
-            f"{declared.channels} x {declared.height} x {declared.width}",
-            hint="plan for these data with privplan plan --data, or give --image-size",
-        )
-    if found.records != declared.records:
-        raise PolicyError(
-            f"the data do not have the number of records the plan declares, "
-            f"n = {declared.records:,}",
-            hint="plan for these data with privplan plan --data, or give other --data",
-        )
-    if found.classes > declared.classes:
-        raise PolicyError(
-            f"the data have labels beyond the {declared.classes} classes the plan "
-            "declares",
-            hint="plan for these data with privplan plan --data",
         )
 
 
@@ -104,8 +76,7 @@ def check_queries(plan: Plan) -> None:
         ):
             raise PolicyError(
                 f"the plan asks '{phase.asked_as}', which training here does not ask",
-                hint="plan with labels:NOISE or count:NOISE alone; the other queries "
-                "are for plans that are carried out elsewhere",
+                hint="plan with labels:NOISE or count:NOISE alone",
             )
 
 
@@ -196,7 +167,12 @@ class Guard:
 
 
 def begin(
-    plan: Plan, images: PrivateImages, folder: Path, *, charge: Charge | None = None
+    plan: Plan,
+    images: PrivateImages,
+    folder: Path,
+    *,
+    charge: Charge | None = None,
+    processes: int = 1,
 ) -> Guard:
     """Open a new ledger for a plan on some data that `check` has passed.
 
@@ -205,6 +181,7 @@ def begin(
         images: The private records.
         folder: The run folder.
         charge: The register that pays for the run; reserved before the ledger exists.
+        processes: How many carry it out; this one keeps the ledger.
 
     Raises:
         BudgetExceededError: The data set has not enough left.
@@ -217,7 +194,11 @@ def begin(
         plan_digest=plan.digest,
         data_digest=digest,
         code_digest=source_digest(),
-        allowances=[_allowance(phase) for phase in plan.phases],
+        allowances=[
+            Allowance(phase=phase.name, event=phase.event, steps=phase.steps)
+            for phase in plan.phases
+        ],
+        processes=processes,
     )
     return _tied(ledger, plan, folder, charge, taken)
 
@@ -229,6 +210,7 @@ def resume(
     *,
     allow_code_change: bool = False,
     charge: Charge | None = None,
+    processes: int = 1,
 ) -> Guard:
     """Open the ledger of a run that began earlier; after `check`.
 
@@ -246,6 +228,7 @@ def resume(
         data_digest=digest,
         code_digest=source_digest(),
         allow_code_change=allow_code_change,
+        processes=processes,
     )
     return _tied(ledger, plan, folder, charge, taken)
 
@@ -264,7 +247,3 @@ def _tied(
         ledger.close()
         raise
     return Guard(ledger, plan)
-
-
-def _allowance(phase: PlanPhase) -> Allowance:
-    return Allowance(phase=phase.name, event=phase.event, steps=phase.steps)

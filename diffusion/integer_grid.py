@@ -37,12 +37,13 @@ from diffusion.engines.loop import LoopEngine
 from diffusion.engines.record_gradients import empty_sum
 from diffusion.engines.refusals import trainable
 from diffusion.engines.rows import RowLoss, Rows, check_rows, rows_of
+from diffusion.per_example import PerExampleEngine
 from diffusion.randomness import SecureStream
 from privplan import checks
 from privplan.errors import ParameterError
+from privplan.whole_numbers import MAX_PARAMETERS
 
 GRID_BITS = 15
-MAX_PARAMETERS = 100_000
 _SHRINK = 1 - 2.0**-12
 
 
@@ -120,12 +121,15 @@ class GridEngine:
 
     Args:
         grid: The grid.
+        inner: Who clips one record's gradient; default the plainest.
     """
 
     name = "grid"
 
-    def __init__(self, grid: IntegerGrid) -> None:
-        self._grid, self._loop = grid, LoopEngine()
+    def __init__(
+        self, grid: IntegerGrid, inner: PerExampleEngine | None = None
+    ) -> None:
+        self._grid, self._inner = grid, inner or LoopEngine()
 
     def clipped_sum(
         self,
@@ -154,7 +158,7 @@ class GridEngine:
         total = empty_sum((parameter for _, parameter in trainable(model)), clipping)
         _check_size(total)
         for record in range(records):
-            alone = self._loop.clipped_sum(
+            alone = self._inner.clipped_sum(
                 model,
                 row_loss,
                 rows_of(rows, record, records=records),

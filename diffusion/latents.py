@@ -19,12 +19,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from diffusion.autoencoder import ConvAutoencoder
-from diffusion.readers.image_set import (
-    ImageSet,
-    PrivateImages,
+from diffusion.readers.image_set import ImageSet, PrivateImages, PublicImages
+from diffusion.readers.latent_set import (
     PrivateLatents,
-    PublicImages,
     PublicLatents,
+    of_private,
+    of_public,
 )
 from privplan import autoencoder, canonical, files
 from privplan.autoencoder import WEIGHTS_NAME, Autoencoder
@@ -184,7 +184,7 @@ def check_records_stay_apart(space: LatentSpace) -> None:
 
 def encode_private(images: PrivateImages, space: LatentSpace) -> PrivateLatents:
     """Encode private images, each alone, in memory."""
-    return PrivateLatents(_of_set(images, space), images.labels, images.classes, images)
+    return of_private(_of_set(images, space), images)
 
 
 def brought(images: PrivateImages, space: LatentSpace | None) -> PrivateImages:
@@ -194,7 +194,7 @@ def brought(images: PrivateImages, space: LatentSpace | None) -> PrivateImages:
 
 def encode_public(images: PublicImages, space: LatentSpace) -> PublicLatents:
     """Encode public images."""
-    return PublicLatents(_of_set(images, space), images.labels, images.classes, images)
+    return of_public(_of_set(images, space), images)
 
 
 def _of_set(images: ImageSet, space: LatentSpace) -> Tensor:
@@ -208,7 +208,7 @@ def _of_set(images: ImageSet, space: LatentSpace) -> Tensor:
 
 
 def for_run(plan: Plan, space: LatentSpace | None, folder: Path) -> LatentSpace | None:
-    """Return the autoencoder of a run, and keep a copy in its folder.
+    """Return the autoencoder of a run; writes nothing.
 
     Args:
         plan: The plan.
@@ -239,8 +239,14 @@ def for_run(plan: Plan, space: LatentSpace | None, folder: Path) -> LatentSpace 
             "this is not the autoencoder that the plan was made with",
             hint="give that one, or plan with this one: privplan plan --autoencoder",
         )
-    if not kept.exists():
-        files.make_folder(kept)
-        for name in (WEIGHTS_NAME, autoencoder.DOCUMENT_NAME):
-            shutil.copyfile(space.folder / name, kept / name)
     return space
+
+
+def keep(space: LatentSpace | None, folder: Path) -> None:
+    """Keep a copy of a run's autoencoder in its folder, the document last."""
+    kept = folder / FOLDER
+    if space is None or (kept / autoencoder.DOCUMENT_NAME).is_file():
+        return
+    files.make_folder(kept)
+    for name in (WEIGHTS_NAME, autoencoder.DOCUMENT_NAME):
+        shutil.copyfile(space.folder / name, kept / name)

@@ -26,7 +26,7 @@ from diffusion.ema import Ema
 from diffusion.network import NetworkConfig
 from diffusion.per_example import Clipping
 from diffusion.randomness import RandomSource
-from diffusion.readers.image_set import made_up
+from diffusion.readers.latent_set import made_up
 from diffusion.trainer import (
     Learner,
     LossSettings,

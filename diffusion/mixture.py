@@ -23,7 +23,8 @@ from torch import Tensor
 from diffusion.loss import draw_rows
 from diffusion.pools import Pool
 from diffusion.randomness import RandomSource
-from diffusion.trainer import Learner, LossSettings
+from diffusion.ranks import ALONE, Ranks
+from diffusion.step_parts import Learner, LossSettings, public_gradient
 from privplan import checks
 
 
@@ -34,6 +35,7 @@ def synthetic_gradient(
     length: float,
     random: RandomSource,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> Callable[[Learner], list[Tensor]]:
     """Return what a mixture adds to each privatised gradient.
 
@@ -43,6 +45,7 @@ def synthetic_gradient(
         length: L2 length of the gradient over all parameters, in gradient units.
         random: Randomness of the loss.
         device: Where the network lives.
+        ranks: The processes that share the synthetic batch out.
 
     Returns:
         A function of the learner; one tensor per trainable parameter. Zeros where the
@@ -62,12 +65,10 @@ def synthetic_gradient(
             law=loss.law,
             label_dropout=loss.label_dropout,
             null_label=loss.null_label,
-            generator=random.generator(),
+            generator=ranks.generator(random),
         )
-        rows = tuple(row.to(device) for row in rows)
-        trained = [p for p in learner.network.parameters() if p.requires_grad]
-        gradient = torch.autograd.grad(
-            loss.row_loss(learner.network, rows).mean(), trained
+        gradient = public_gradient(
+            learner.network, loss.row_loss, rows, device=device, ranks=ranks
         )
         norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradient))
         if not (0 < norm < math.inf):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diffusion.data import PrivateImages
 from diffusion.loss import RowLoss
-from diffusion.readers.image_set import made_up
+from diffusion.readers.latent_set import made_up
 from diffusion.rehearsal import pictures, times
 from privplan.plan import PlanData
 

@@ -69,8 +69,8 @@ def _rehearse(
     loss: LossSettings,
     performance: Performance,
 ) -> float:
-    """Time the gradient of one physical batch, in seconds per expected batch."""
-    expected = math.ceil(mechanism.expected_batch_size)
+    """Time the gradient of one physical batch, in seconds per expected share."""
+    expected = math.ceil(mechanism.expected_batch_size / performance.ranks.count)
     rows, _ = next(_grey(1, shape, mechanism, loss, performance))
     fit = performance.physical_batch.records(
         performance.engine,

@@ -32,6 +32,7 @@ from diffusion.optimisers import new_optimiser
 from diffusion.trainer import Learner
 from diffusion.watching import RunOptions
 from privplan import plan_size, tuning
+from privplan.phase_source import source_of
 from privplan.plan import (
     Plan,
     PlanPhase,
@@ -39,7 +40,6 @@ from privplan.plan import (
     PublicPhase,
     SyntheticPhase,
 )
-from privplan.plan_parts import source_of
 from privplan.stages import Sharing, Source
 
 SHARED = "shared"

@@ -1,31 +1,29 @@
-"""Carrying out one phase of a plan, step by step, with checkpoints in between."""
+"""Carrying out one phase of a plan, step by step, with checkpoints in between.
+
+Where several processes carry it out, all of them are here, and every question whose
+answer decides what comes next is asked together: of the ledger, of Ctrl-C, of the
+clock. Only the first of them asks the records for a query, and writes.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from diffusion import checkpoint, pacing
+from diffusion import pacing
 from diffusion.adapters import load_plain
 from diffusion.blueprint import mechanism_of, performance_of
-from diffusion.data import PrivateImages, PublicImages
 from diffusion.denoisers import loss_of
 from diffusion.ema import Ema
-from diffusion.enforce import Guard
 from diffusion.gaussian_prior import GaussianPrior
-from diffusion.learned import Learned
 from diffusion.mixture import synthetic_gradient
 from diffusion.parts import trained_at, whole
 from diffusion.pools import Pool, PublicPool, SyntheticPool
-from diffusion.previews import Previews
 from diffusion.queries import noisy_answer, prior_of
-from diffusion.randomness import RandomSource
+from diffusion.run_state import Run, save
 from diffusion.trainer import Learner, private_step, public_step
-from diffusion.watching import RunOptions, Watcher
 from privplan.errors import (
     BudgetExceededError,
     ParameterError,
@@ -34,7 +32,6 @@ from privplan.errors import (
 )
 from privplan.plan import (
     GaussianPhase,
-    Plan,
     PlanPhase,
     PretrainedPhase,
     PrivatePhase,
@@ -43,23 +40,6 @@ from privplan.plan import (
     SyntheticPhase,
 )
 from privplan.stages import Source
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """Everything a run holds while it runs."""
-
-    plan: Plan
-    images: PrivateImages
-    public: PublicImages | None
-    folder: Path
-    guard: Guard
-    learned: Learned
-    options: RunOptions
-    watcher: Watcher
-    random: RandomSource
-    previews: Previews
-    saved_at: float = field(default_factory=time.monotonic)
 
 
 def carry_out(run: Run, phase: PlanPhase) -> bool:
@@ -79,42 +59,40 @@ def carry_out(run: Run, phase: PlanPhase) -> bool:
             return _public(run, phase, _learner(run))
 
 
-def save(run: Run, next_phase: str) -> None:
-    """Write the state of the run, so that it can go on from here."""
-    place = checkpoint.Place(
-        plan_digest=run.plan.digest,
-        phase=next_phase,
-        phase_steps=run.learned.steps_done,
-        head=run.guard.head(),
-    )
-    checkpoint.save_state(run.folder, run.learned, place)
-    run.saved_at = time.monotonic()
-
-
 def _ask(run: Run, phase: GaussianPhase | QueryPhase) -> bool:
     """Ask the records, and keep each answer before anything else happens."""
     answers, counted = run.learned.answers, run.guard.counted(phase)
     kept = len(answers[phase.name]) if phase.name in answers else 0
     run.watcher.begin(phase, done=counted, lost=counted - kept)
     while run.guard.remaining(phase) > 0:
+        answer = _answer(run, phase)
+        before = [answers[phase.name]] if phase.name in answers else []
+        answers[phase.name] = torch.cat([*before, answer[None]])
+        save(run, phase.name)
+        run.guard.settle(phase, 1)
+        run.watcher.advance(phase, done=run.guard.counted(phase))
+        if any(run.ranks.most(int(run.watcher.should_stop()))):
+            return False
+    if phase.name not in answers:
+        raise _lost(phase)
+    return True
+
+
+def _answer(run: Run, phase: GaussianPhase | QueryPhase) -> Tensor:
+    """Let the first process ask, once, and give the noisy answer to all."""
+
+    def asked() -> bytes:
         with _discreet():
             answer = noisy_answer(
                 run.plan,
                 phase,
                 run.images,
                 random=run.random,
-                spend=lambda: run.guard.spend(phase),
+                spend=lambda: run.guard.spend_alone(phase),
             )
-        before = [answers[phase.name]] if phase.name in answers else []
-        answers[phase.name] = torch.cat([*before, answer[None]])
-        save(run, phase.name)
-        run.guard.settle(phase, 1)
-        run.watcher.advance(phase, done=run.guard.counted(phase))
-        if run.watcher.should_stop():
-            return False
-    if phase.name not in answers:
-        raise _lost(phase)
-    return True
+        return answer.numpy().tobytes()
+
+    return torch.frombuffer(bytearray(run.ranks.given(asked)), dtype=torch.float64)
 
 
 def _lost(phase: GaussianPhase | QueryPhase) -> BudgetExceededError:
@@ -133,19 +111,20 @@ def _private(run: Run, phase: PrivatePhase, learner: Learner) -> bool:
     run.watcher.begin(phase, done=counted, lost=counted - learner.steps_done)
     prior = _prior(run)
     mechanism = mechanism_of(phase, _beside(run, phase, prior))
-    performance = performance_of(learner, run.options)
+    performance = performance_of(learner, run.options, phase)
     loss = loss_of(run.plan, trained_at(run.plan, phase), prior)
-    with _discreet():
-        size = pacing.block(
-            run.folder,
-            phase.steps,
-            learner,
-            run.plan.data,
-            mechanism=mechanism,
-            loss=loss,
-            performance=performance,
-        )
-    run.guard.pace(phase, size)
+    if run.ranks.first:
+        with _discreet():
+            size = pacing.block(
+                run.folder,
+                phase.steps,
+                learner,
+                run.plan.data,
+                mechanism=mechanism,
+                loss=loss,
+                performance=performance,
+            )
+        run.guard.pace(phase, size)
     done = 0
     try:
         while run.guard.remaining(phase) > 0:
@@ -183,6 +162,7 @@ def _beside(
         length=phase.synthetic_weight * phase.max_grad_norm,
         random=run.random,
         device=torch.device(run.options.device),
+        ranks=run.ranks,
     )
 
 
@@ -222,6 +202,7 @@ def _public(run: Run, phase: SyntheticPhase | PublicPhase, learner: Learner) -> 
             loss=loss,
             random=run.random,
             device=torch.device(run.options.device),
+            ranks=run.ranks,
         )
         run.watcher.advance(phase, done=learner.steps_done)
         if not _go_on(run, phase):
@@ -284,8 +265,15 @@ def _go_on(run: Run, phase: PlanPhase) -> bool:
     Steps that count already are carried out before the run stops: nothing is wasted,
     and nothing has to be given back.
     """
-    run.previews.look(run.learned, phase)
-    stop = run.watcher.should_stop() and run.guard.held(phase) == 0
-    if stop or time.monotonic() - run.saved_at > run.options.checkpoint_seconds:
+    if run.ranks.first:
+        run.previews.look(run.learned, phase)
+    late = time.monotonic() - run.saved_at > run.options.checkpoint_seconds
+    wish, due, held = run.ranks.most(
+        int(run.watcher.should_stop()),
+        int(run.ranks.first and late),
+        run.guard.held(phase),
+    )
+    stop = bool(wish) and held == 0
+    if stop or due:
         save(run, phase.name)
     return not stop

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusion.data import PublicImages
-from diffusion.readers.image_set import PublicLatents
+from diffusion.readers.latent_set import PublicLatents
 from diffusion.synthetic import generate, pseudo_labels
 from privplan.errors import DataError
 from privplan.plan import PlanShape, PublicPhase, SyntheticPhase

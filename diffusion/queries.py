@@ -24,7 +24,7 @@ from diffusion.gaussian_query import QueryConfig, query
 from diffusion.privatize import noisy_sum
 from diffusion.randomness import RandomSource
 from privplan import canonical, checks
-from privplan.errors import DataError
+from privplan.errors import DataError, PolicyError
 from privplan.plan import GaussianPhase, Plan, QueryPhase
 
 ANSWERS_NAME = "answers.json"
@@ -55,8 +55,14 @@ def noisy_answer(
         The sum plus noise; public.
 
     Raises:
+        PolicyError: A unit may have several records here, and would weigh as many.
         PrivplanError: `spend` refused; nothing was touched.
     """
+    if images.units is not None and images.units.max_records != 1:
+        raise PolicyError(
+            "a query counts every record, and a unit may have several of them here",
+            hint="plan without queries, or with one record per unit",
+        )
     spend()
     if isinstance(phase, GaussianPhase):
         total = _moments(plan, phase, images)

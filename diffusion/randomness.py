@@ -107,6 +107,11 @@ def open_uniforms(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     return np.asarray((grid + 0.5) * 2.0**-52)
 
 
+def generator_from(key: bytes) -> torch.Generator:
+    """Return the torch generator that a key stands for."""
+    return torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
+
+
 class RandomSource:
     """Where the streams of a run come from.
 
@@ -126,7 +131,7 @@ class RandomSource:
         Raises:
             StepFailedError: The operating system gives no randomness.
         """
-        return SecureStream(self._key())
+        return SecureStream(self.key())
 
     def generator(self) -> torch.Generator:
         """Return a torch generator for draws that privacy does not rest on.
@@ -134,10 +139,10 @@ class RandomSource:
         Noise levels, image noise of the diffusion loss and label dropout only choose
         which function of a record is clipped; the clip bounds it whatever they are.
         """
-        word = int.from_bytes(self._key()[:8], "big") >> 1
-        return torch.Generator().manual_seed(word)
+        return generator_from(self.key())
 
-    def _key(self) -> bytes:
+    def key(self) -> bytes:
+        """Return 32 fresh bytes, for one stream or generator and nothing else."""
         if self.unsafe_seed is None:
             return _fresh_key()
         self._drawn += 1

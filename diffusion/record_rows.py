@@ -10,8 +10,12 @@ flips and shifts, comes from that seed:
 So cutting the batch into physical batches of another size changes nothing but float
 rounding, memory does not depend on how many records were chosen, and taking one record
 out of the data leaves what is drawn for every other one as it was.
+
+Where several records belong to one unit of privacy, the unit has the seed and its K
+draws; the records take turns in them (`member_turns`), before the one clip.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,9 +84,30 @@ def record_seeds(
     return [int(words[index]) >> 1 for index in chosen.tolist()]
 
 
+def member_turns(seed: int, *, draws: int, members: int) -> list[int]:
+    """Choose which of a unit's records each draw shows: all in turn, in random order.
+
+    Args:
+        seed: Of the unit, from `record_seeds`; the order is drawn apart from what
+            `rows_at` draws.
+        draws: K.
+        members: Records of the unit; at least 1.
+
+    Example:
+        >>> member_turns(7, draws=3, members=1)
+        [0, 0, 0]
+        >>> sorted(member_turns(7, draws=4, members=2))
+        [0, 0, 1, 1]
+    """
+    apart = hashlib.sha256(b"privplan unit order" + seed.to_bytes(8, "big")).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(apart[:8], "big") >> 1)
+    order = torch.randperm(members, generator=generator).tolist()
+    return [order[draw % members] for draw in range(draws)]
+
+
 def rows_at(
-    images: Float[Tensor, "records channels height width"],
-    labels: Int64[Tensor, " records"],
+    images: Float[Tensor, "shown channels height width"],
+    labels: Int64[Tensor, " shown"],
     *,
     seeds: Sequence[int],
     showing: Showing,
@@ -90,9 +115,10 @@ def rows_at(
     """Draw the rows of some records from their seeds.
 
     Args:
-        images: Clean images in [-1, 1], on the CPU; at least one.
+        images: Clean images in [-1, 1], on the CPU; one for each seed, or, K-major, one
+            for each draw of each seed.
         labels: Their classes.
-        seeds: One for each record, from `record_seeds`.
+        seeds: One for each record or unit, from `record_seeds`; at least one.
         showing: How they are shown.
 
     Returns:
@@ -111,10 +137,10 @@ def rows_at(
         True
     """
     draws = showing.noise_multiplicity
-    noise = torch.empty(draws, *images.shape, dtype=images.dtype)
-    uniform = torch.empty(draws, len(images), dtype=torch.float64)
-    chance = torch.empty(len(images))
-    moves = torch.zeros(draws, len(images), 3)
+    noise = torch.empty(draws, len(seeds), *images.shape[1:], dtype=images.dtype)
+    uniform = torch.empty(draws, len(seeds), dtype=torch.float64)
+    chance = torch.empty(len(seeds))
+    moves = torch.zeros(draws, len(seeds), 3)
     generator = torch.Generator()
     for place, seed in enumerate(seeds):
         generator.manual_seed(seed)
@@ -125,10 +151,12 @@ def rows_at(
         )
         if showing.augmentation.changes:
             moves[:, place] = showing.augmentation.draw(draws, generator)
-    clean = images.repeat(draws, 1, 1, 1)
+    repeats = draws if len(images) == len(seeds) else 1
+    clean = images.repeat(repeats, 1, 1, 1)
     if showing.augmentation.changes:
         clean = changed(clean, moves.flatten(0, 1))
     sigma = showing.law.quantile(uniform.flatten()).float()
     noisy = torch.addcmul(clean, sigma[:, None, None, None], noise.flatten(0, 1))
-    shown = torch.where(chance < showing.label_dropout, showing.null_label, labels)
-    return clean, noisy, sigma, shown.repeat(draws)
+    dropped = (chance < showing.label_dropout).repeat(draws)
+    shown = torch.where(dropped, showing.null_label, labels.repeat(repeats))
+    return clean, noisy, sigma, shown

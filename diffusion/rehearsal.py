@@ -23,7 +23,7 @@ from diffusion.data import PrivateImages
 from diffusion.ema import Ema
 from diffusion.loss import RowLoss, Rows
 from diffusion.randomness import RandomSource
-from diffusion.readers.image_set import made_up
+from diffusion.readers.latent_set import made_up
 from diffusion.trainer import (
     Learner,
     LossSettings,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from diffusion.blueprint import mechanism_of
+from diffusion.blueprint import engine_name, mechanism_of
 from diffusion.data import PrivateImages
 from diffusion.denoisers import loss_of
 from diffusion.gaussian_prior import GaussianPrior
@@ -93,7 +93,7 @@ def setting_of(
         mechanism=mechanism_of(phase),
         loss=loss,
         performance=Performance(
-            engine=engine(options.engine),
+            engine=engine(engine_name(options, phase)),
             physical_batch=PhysicalBatch(_RECORDS_PER_PASS),
             device=torch.device(options.device),
         ),

@@ -14,26 +14,35 @@ The ledger is the truth about what was spent, the checkpoint about what was lear
 crash can leave the ledger ahead of the checkpoint: those steps stay spent, and the run
 ends after fewer effective steps, inside its plan.
 
+Several processes carry out a run together, if the options say so (`diffusion.ranks`).
+Only the first of them needs the folder; the others need the plan and the data.
+
 Edges: writes the run folder.
 """
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffusion import checkpoint, declared_public, enforce, latents, queries
-from diffusion.data import PrivateImages, PublicImages, require_private
+from diffusion.data import PrivateImages, PublicImages, data_digest, require_private
+from diffusion.enforce import Guard
 from diffusion.parts import TRAINS, come_to, new_learned, start_phase
-from diffusion.phases import Run, carry_out, save
+from diffusion.phases import carry_out
 from diffusion.preflight.flight import preflight
 from diffusion.previews import Previews
 from diffusion.processor import tuned_for
 from diffusion.randomness import RandomSource
+from diffusion.ranks import ALONE, Ranks
+from diffusion.run_state import Run, save
+from diffusion.shared_guard import SharedGuard
 from diffusion.watching import RunOptions, Silent, Watcher
 from privplan import canonical, files
 from privplan import plan as plans
+from privplan.code_identity import source_digest
 from privplan.errors import DataError, IntegrityError, PolicyError
 from privplan.plan import Plan, PlanPhase, PretrainedPhase, QueryPhase
-from privplan.preflight import PREFLIGHT_NAME, to_text
+from privplan.preflight import PREFLIGHT_NAME, PreflightPart, to_text
 
 PLAN_NAME = "plan.json"
 DONE = "done"
@@ -81,33 +90,24 @@ def train(
     """
     options = options or RunOptions()
     require_private(images)
-    images = latents.brought(images, latents.for_run(plan, options.autoencoder, folder))
+    space = latents.for_run(plan, options.autoencoder, folder)
+    options = replace(options, autoencoder=space)
+    images = latents.brought(images, space)
     enforce.check(plan, images)
     declared_public.check_images(plan, public)
     declared_public.check_weights(plan, options.pretrained, resume=resume)
     watcher = watcher or Silent()
-    _check_folder(plan, folder, resume=resume)
-    with tuned_for(plan):
-        flown = preflight(plan, options)
-    files.make_folder(folder / "checkpoint")
-    if not resume:
-        watcher.ready(plan)
-    if not (folder / PLAN_NAME).exists():
-        plans.write(plan, folder / PLAN_NAME)
-    files.write_text(folder / PREFLIGHT_NAME, to_text(flown), what="preflight")
-    guard = (
-        enforce.resume(
-            plan,
-            images,
-            folder,
-            allow_code_change=options.allow_code_change,
-            charge=options.charge,
-        )
-        if resume
-        else enforce.begin(plan, images, folder, charge=options.charge)
-    )
-    with guard, tuned_for(plan):
+    _check_together(plan, images, options.ranks)
+    if not options.ranks.first:
+        _fly(plan, options)
+
+    def opened() -> Guard:
+        _make_ready(plan, folder, watcher, options, resume=resume)
+        guard = _guard(plan, images, folder, options, resume=resume)
         guard.keep(options.rules, folder)
+        return guard
+
+    with SharedGuard.opened(opened, options.ranks) as guard, tuned_for(plan):
         run = Run(
             plan=plan,
             images=images,
@@ -123,6 +123,67 @@ def train(
         if options.unsafe_seed is not None:
             guard.confess_seed()
         return RunResult(finished=_go(run), folder=folder)
+
+
+def _check_together(plan: Plan, images: PrivateImages, ranks: Ranks) -> None:
+    """Require that all processes were given the same; tells only what differs."""
+    if ranks.count == 1:
+        return
+    differ = ranks.differing(
+        plan=plan.digest, data=data_digest(images), code=source_digest()
+    )
+    if differ:
+        name = " and ".join(differ)
+        raise PolicyError(
+            f"the processes of this run do not have the same {name}",
+            hint="give every process the same plan, the same data and the same version "
+            "of privplan",
+        )
+
+
+def _fly(plan: Plan, options: RunOptions) -> PreflightPart:
+    """Try the plan on made-up pictures, on this process alone."""
+    with tuned_for(plan):
+        return preflight(plan, replace(options, ranks=ALONE))
+
+
+def _make_ready(
+    plan: Plan, folder: Path, watcher: Watcher, options: RunOptions, *, resume: bool
+) -> None:
+    _check_folder(plan, folder, resume=resume)
+    finished = resume and (folder / checkpoint.MODEL_NAME).exists()
+    flown = None if finished else _fly(plan, options)
+    files.make_folder(folder / "checkpoint")
+    latents.keep(options.autoencoder, folder)
+    if not resume:
+        watcher.ready(plan)
+    if not (folder / PLAN_NAME).exists():
+        plans.write(plan, folder / PLAN_NAME)
+    if flown is not None:
+        files.write_text(folder / PREFLIGHT_NAME, to_text(flown), what="preflight")
+
+
+def _guard(
+    plan: Plan,
+    images: PrivateImages,
+    folder: Path,
+    options: RunOptions,
+    *,
+    resume: bool,
+) -> Guard:
+    processes = options.ranks.count
+    if not resume:
+        return enforce.begin(
+            plan, images, folder, charge=options.charge, processes=processes
+        )
+    return enforce.resume(
+        plan,
+        images,
+        folder,
+        allow_code_change=options.allow_code_change,
+        charge=options.charge,
+        processes=processes,
+    )
 
 
 def _check_folder(plan: Plan, folder: Path, *, resume: bool) -> None:
@@ -146,14 +207,14 @@ def _check_folder(plan: Plan, folder: Path, *, resume: bool) -> None:
 
 
 def _go(run: Run) -> bool:
-    first = _take_up(run)
-    if first == len(run.plan.phases) and (run.folder / checkpoint.MODEL_NAME).exists():
+    first, model = _take_up(run), run.folder / checkpoint.MODEL_NAME
+    if first == len(run.plan.phases) and run.ranks.told(lambda: int(model.exists())):
         return True
     for phase in run.plan.phases[first:]:
         if not carry_out(run, phase):
             return False
         _move_on(run, phase)
-    _release(run)
+    run.ranks.told(lambda: _release(run))
     return True
 
 
@@ -168,8 +229,7 @@ def _move_on(run: Run, phase: PlanPhase) -> None:
 def _take_up(run: Run) -> int:
     """Load the last state, if there is one; return the phase to go on with."""
     names = [phase.name for phase in run.plan.phases] + [DONE]
-    come_to(run.learned, run.plan, checkpoint.place_of(run.folder) or names[0])
-    place = checkpoint.load_state(run.folder, run.learned, plan_digest=run.plan.digest)
+    place = _loaded(run)
     if place is None:
         return 0
     if not run.guard.knows(place.head) or place.phase not in names:
@@ -185,8 +245,31 @@ def _take_up(run: Run) -> int:
     return position
 
 
-def _release(run: Run) -> None:
-    """Write the averaged weights and the answers, and note the files in the ledger."""
+def _loaded(run: Run) -> checkpoint.Place | None:
+    """Load the last state from the folder; the other processes are sent it."""
+    path = run.folder / checkpoint.STATE_NAME
+    if run.ranks.count == 1:
+        return _load(run, run.folder)
+    sent = run.ranks.given(lambda: path.read_bytes() if path.exists() else b"")
+    if run.ranks.first:
+        return _load(run, run.folder)
+    with tempfile.TemporaryDirectory(prefix="privplan-") as scratch:
+        copy = Path(scratch)
+        if sent:
+            files.make_folder((copy / checkpoint.STATE_NAME).parent)
+            files.write_bytes(copy / checkpoint.STATE_NAME, sent, what="checkpoint")
+        return _load(run, copy)
+
+
+def _load(run: Run, folder: Path) -> checkpoint.Place | None:
+    come_to(
+        run.learned, run.plan, checkpoint.place_of(folder) or run.plan.phases[0].name
+    )
+    return checkpoint.load_state(folder, run.learned, plan_digest=run.plan.digest)
+
+
+def _release(run: Run) -> int:
+    """Write weights and answers, note the files in the ledger; return how many."""
     facts = {
         "plan_digest": run.plan.digest,
         "weights": "averaged",
@@ -203,3 +286,4 @@ def _release(run: Run) -> None:
         names.append(queries.ANSWERS_NAME)
     for name in names:
         run.guard.release(name, canonical.file_digest(run.folder / name))
+    return len(names)

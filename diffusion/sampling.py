@@ -24,7 +24,7 @@ from diffusion.blueprint import network_of
 from diffusion.data import PublicImages, load_public
 from diffusion.denoisers import denoiser_of
 from diffusion.parts import parts_of
-from diffusion.pictures import save_grid
+from diffusion.pictures import png_of, save_grid
 from diffusion.precond import guided
 from diffusion.processor import tuned_for
 from diffusion.queries import prior_of, sample_labels
@@ -38,6 +38,7 @@ SAMPLES_NAME = "samples/samples.npz"
 GRID_NAME = "samples/samples.png"
 _PIXELS_AT_ONCE = 400_000
 _ROWS_SHOWN = 8
+_SHOWN = 80  # in a notebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,12 @@ class Samples:
 
     images: UInt8[Tensor, "rows channels height width"]
     labels: Int64[Tensor, " rows"]
+
+    def _repr_png_(self) -> bytes:
+        return png_of(self.images[:_SHOWN].numpy(), columns=10)
+
+    def __repr__(self) -> str:
+        return f"Samples({len(self.labels)} images)"
 
 
 def draw(

@@ -19,10 +19,11 @@ from diffusion.adaptive_clipping import AdaptiveClipping
 from diffusion.augmentation import UNCHANGED, Augmentation
 from diffusion.ema import Ema
 from diffusion.integer_grid import IntegerGrid
-from diffusion.loss import RowLoss
+from diffusion.loss import RowLoss, Rows
 from diffusion.noise_levels import SigmaLaw
 from diffusion.per_example import Clipping, PerExampleEngine
 from diffusion.physical_batch import PhysicalBatch
+from diffusion.ranks import ALONE, Ranks
 from diffusion.record_rows import Showing
 from privplan.errors import ParameterError
 
@@ -144,8 +145,42 @@ class Performance:
         engine: Per-example gradients.
         physical_batch: Records per pass.
         device: Where the network lives.
+        ranks: The processes that share the records of a batch out among them.
     """
 
     engine: PerExampleEngine
     physical_batch: PhysicalBatch
     device: torch.device
+    ranks: Ranks = ALONE
+
+
+def public_gradient(
+    network: nn.Module,
+    row_loss: RowLoss,
+    rows: Rows,
+    *,
+    device: torch.device,
+    ranks: Ranks,
+) -> list[Tensor]:
+    """Return the gradient of the mean loss over public rows; reads no record.
+
+    Every process takes its share of the rows, and all return the same gradient, to the
+    last bit.
+
+    Args:
+        network: Its trained parameters are differentiated; none may be left out.
+        row_loss: Loss of each row.
+        rows: All of them, on every process; at least one.
+        device: Where the network lives.
+        ranks: Who shares the rows out.
+    """
+    trained = [p for p in network.parameters() if p.requires_grad]
+    own = tuple(row[ranks.share].to(device) for row in rows)
+    gradient = [torch.zeros_like(parameter) for parameter in trained]
+    if len(own[0]):
+        mean = row_loss(network, own).sum() / len(rows[0])
+        gradient = list(torch.autograd.grad(mean, trained))
+    if ranks.count == 1:
+        return gradient
+    whole = ranks.total(gradient, drawn=b"public")
+    return ranks.published(lambda: whole, like=gradient)

@@ -4,7 +4,8 @@
       spend()          <- before any record       synthetic or public images
       Poisson batch                                ordinary gradient
       clip each record, sum                        optimiser, averaged weights
-      noise on the sum
+      add up over the processes
+      noise on the sum, once
       divide by a constant
       (a mixture: add a public gradient)
       optimiser, averaged weights
@@ -19,6 +20,7 @@ Algorithm 1, arXiv:2210.09929.
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -31,8 +33,15 @@ from diffusion.per_example import Clipping, accumulate
 from diffusion.poisson import poisson_batch
 from diffusion.privatize import noisy_sum
 from diffusion.randomness import RandomSource, SecureStream
+from diffusion.ranks import ALONE, Ranks
 from diffusion.record_rows import Showing, record_seeds, rows_at
-from diffusion.step_parts import Learner, LossSettings, Mechanism, Performance
+from diffusion.step_parts import (
+    Learner,
+    LossSettings,
+    Mechanism,
+    Performance,
+    public_gradient,
+)
 
 __all__ = [
     "Learner",
@@ -69,29 +78,37 @@ def private_step(
         PrivplanError: `spend` refused; nothing was touched.
     """
     spend()
-    clipping = mechanism.clipping_now(learner)
+    ranks, clipping = performance.ranks, mechanism.clipping_now(learner)
     chosen = poisson_batch(
-        random.stream(), records=len(images.labels), sample_rate=mechanism.sample_rate
+        ranks.stream(random),
+        records=images.contributors,
+        sample_rate=mechanism.sample_rate,
     )
+    seeds = record_seeds(ranks.stream(random), chosen, records=images.contributors)
     pieces = _pieces(
         learner,
         images,
-        chosen,
-        seeds=record_seeds(random.stream(), chosen, records=len(images.labels)),
+        chosen[ranks.share],
+        seeds=seeds[ranks.share],
         loss=loss,
         showing=loss.showing(mechanism.noise_multiplicity),
         performance=performance,
     )
     grid = mechanism.grid
     total = accumulate(
-        performance.engine if grid is None else GridEngine(grid),
+        performance.engine if grid is None else GridEngine(grid, performance.engine),
         learner.network,
         loss.row_loss,
         pieces,
         noise_multiplicity=mechanism.noise_multiplicity,
         clipping=clipping,
     )
-    noisy = _noised(total, learner, mechanism, clipping, random.stream())
+    drawn = _drawn(chosen, seeds, clipping, learner)
+    total = ranks.total(total, drawn=drawn)
+    noisy = ranks.published(
+        lambda: _noised(total, mechanism, clipping, random.stream()), like=total
+    )
+    noisy = _following(noisy, learner, mechanism, clipping)
     mean = [value / mechanism.expected_batch_size for value in noisy]
     if mechanism.beside is not None:
         public = mechanism.beside(learner)
@@ -104,12 +121,11 @@ def private_step(
 
 def _noised(
     total: list[Tensor],
-    learner: Learner,
     mechanism: Mechanism,
     clipping: Clipping,
     stream: SecureStream,
 ) -> list[Tensor]:
-    """Add the noise of one step; where C is adaptive, let it follow the noisy count."""
+    """Add the noise of one step: to the sum, and to the count where C is adaptive."""
     rule, bound = mechanism.adaptive, clipping.max_grad_norm
     if mechanism.grid is not None:
         return noisy_grid_sum(total, stream=stream, grid=mechanism.grid)
@@ -127,18 +143,40 @@ def _noised(
         noise_multiplier=rule.gradient_noise_multiplier(mechanism.noise_multiplier),
         max_grad_norm=bound,
     )
-    (answer,) = noisy_sum(
+    answer = noisy_sum(
         [balance],
         stream=stream,
         noise_multiplier=rule.count_noise_multiplier,
         max_grad_norm=COUNT_SENSITIVITY,
     )
+    return [*noisy, *answer]
+
+
+def _following(
+    noisy: list[Tensor], learner: Learner, mechanism: Mechanism, clipping: Clipping
+) -> list[Tensor]:
+    """Let an adaptive C follow the noisy count; return the noisy gradient alone."""
+    rule = mechanism.adaptive
+    if rule is None:
+        return noisy
+    *noisy, answer = noisy
     learner.max_grad_norm = rule.following(
-        bound,
+        clipping.max_grad_norm,
         noisy_balance=float(answer),
         expected_batch_size=mechanism.expected_batch_size,
     )
     return noisy
+
+
+def _drawn(
+    chosen: Int64[Tensor, " batch"],
+    seeds: list[int],
+    clipping: Clipping,
+    learner: Learner,
+) -> bytes:
+    """Say what this step is, for the processes to compare; private."""
+    words = np.array([learner.steps_done, *chosen.tolist(), *seeds], dtype=np.int64)
+    return words.tobytes() + np.float64(clipping.max_grad_norm).tobytes()
 
 
 def _pieces(
@@ -155,9 +193,11 @@ def _pieces(
     size = _records_per_pass(learner, images, loss, showing, performance)
     for start in range(0, len(chosen), size):
         part = slice(start, start + size)
-        pictures, labels = images.batch(chosen[part])
-        rows = rows_at(pictures, labels, seeds=seeds[part], showing=showing)
-        yield tuple(row.to(performance.device) for row in rows), len(pictures)
+        shown = images.shown(
+            chosen[part], seeds=seeds[part], draws=showing.noise_multiplicity
+        )
+        rows = rows_at(*images.batch(shown), seeds=seeds[part], showing=showing)
+        yield tuple(row.to(performance.device) for row in rows), len(seeds[part])
 
 
 def _records_per_pass(
@@ -189,6 +229,7 @@ def public_step(
     loss: LossSettings,
     random: RandomSource,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Take one ordinary step on synthetic or public images; reads no record.
 
@@ -199,6 +240,7 @@ def public_step(
         loss: How rows are drawn and judged.
         random: Randomness of the loss.
         device: Where the network lives.
+        ranks: The processes that share the images out.
     """
     rows = draw_rows(
         pictures,
@@ -207,11 +249,13 @@ def public_step(
         law=loss.law,
         label_dropout=loss.label_dropout,
         null_label=loss.null_label,
-        generator=random.generator(),
+        generator=ranks.generator(random),
     )
-    learner.optimiser.zero_grad(set_to_none=True)
-    rows = tuple(row.to(device) for row in rows)
-    torch.autograd.backward(loss.row_loss(learner.network, rows).mean())
+    gradient = public_gradient(
+        learner.network, loss.row_loss, rows, device=device, ranks=ranks
+    )
+    for parameter, value in zip(_trainable(learner.network), gradient, strict=True):
+        parameter.grad = value.to(parameter.dtype)
     learner.update()
     learner.optimiser.zero_grad(set_to_none=True)
 

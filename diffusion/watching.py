@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffusion.latents import LatentSpace
 from diffusion.pretrained import PretrainedWeights
+from diffusion.ranks import ALONE, Ranks
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
@@ -86,6 +87,7 @@ class RunOptions:
         rules: The policy and approval it was held to; noted before a record is read.
         autoencoder: What brings records to the latents that a plan trains on.
         pretrained: The checkpoint that a plan names; a plan names one by digest.
+        ranks: The processes that carry out the run together.
     """
 
     engine: str = "auto"
@@ -99,6 +101,7 @@ class RunOptions:
     rules: RunRules = field(default_factory=RunRules)
     autoencoder: LatentSpace | None = None
     pretrained: PretrainedWeights | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         if self.physical_batch_size is not None:

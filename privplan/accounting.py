@@ -11,6 +11,8 @@ are composed jointly, in both directions of add-or-remove-one, and the larger co
     grid               few steps, rare participation, pure queries: to about 4
     PLD                dp-accounting's, where all of these decline (`opinions`)
     Chernoff           where that declines too: an upper end only, some per cent loose
+    Renyi              where some noise is discrete: an upper end only, some per cent
+                       loose, the only one that is proven there (`discrete_cost`)
 
 Adjacency. Zero-out costs what add-or-remove-one costs for these events: blanking a
 record shifts each sum by as much as removing it. Replace-one doubles the sensitivity
@@ -31,14 +33,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from privplan import checks
+from privplan import checks, discrete_cost
 from privplan.budget import Adjacency
 from privplan.errors import CannotCertifyError, PolicyError
 from privplan.events import (
     GaussianEvent,
     LaplaceEvent,
     NonPrivateEvent,
-    PoissonSampledGaussianEvent,
+    StepEvent,
     phases,
 )
 
@@ -65,6 +67,16 @@ class Bracket:
     lower: float
     upper: float
     method: str
+
+    @property
+    def least_claim(self) -> float:
+        """Whoever wrote down less than this changed a number.
+
+        Where noise is discrete nothing is known from below, and one formula gives the
+        upper end, so it is that, but for rounding.
+        """
+        one_way = self.method == discrete_cost.METHOD
+        return self.upper * (1 - _SLACK) if one_way else self.lower
 
 
 def epsilon(
@@ -102,6 +114,9 @@ def epsilon(
     sensitivity = _sensitivity(found, adjacency)
     if _hardly_ever_read(found, delta):
         return Bracket(lower=0.0, upper=0.0, method=_RARE)
+    if discrete_cost.occurs(found):
+        upper = discrete_cost.epsilon_upper(event, delta=delta)
+        return Bracket(lower=0.0, upper=upper, method=discrete_cost.METHOD)
     from privplan.contour import both  # noqa: PLC0415 - loads numpy and scipy
 
     try:
@@ -139,6 +154,9 @@ def delta(
     if trivial is not None:
         return trivial
     sensitivity = _sensitivity(found, adjacency)
+    if discrete_cost.occurs(found):
+        upper = discrete_cost.delta_upper(event, epsilon=epsilon)
+        return Bracket(lower=0.0, upper=upper, method=discrete_cost.METHOD)
     from privplan.contour import both  # noqa: PLC0415 - loads numpy and scipy
 
     try:
@@ -164,7 +182,7 @@ def _hardly_ever_read(found: Sequence[Phase], delta: float) -> bool:
     """
     total = 0.0
     for phase in found:
-        if not isinstance(phase.event, PoissonSampledGaussianEvent):
+        if not isinstance(phase.event, StepEvent):
             return False
         if phase.event.sample_rate == 1:
             return False

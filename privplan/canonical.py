@@ -133,6 +133,34 @@ def round_down(value: float, digits: int) -> float:
     return float(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(value))
 
 
+def short_up(value: float, digits: int) -> str:
+    """Return a number with at most so many digits, rounded up as the decimal it is.
+
+    Where `round_up` takes 5e-05 as the binary number a little above it, this takes it
+    as it is written: what was granted as 0.00005 shows as that.
+
+    Example:
+        >>> short_up(5e-05, 4), short_up(0.000123456, 4)
+        ('5e-05', '0.0001235')
+    """
+    return _short_decimal(value, digits, ROUND_CEILING)
+
+
+def short_down(value: float, digits: int) -> str:
+    """Return a number with at most so many digits, rounded down as the decimal it is.
+
+    Example:
+        >>> short_down(0.00015, 4), short_down(0.000123456, 4)
+        ('0.00015', '0.0001234')
+    """
+    return _short_decimal(value, digits, ROUND_FLOOR)
+
+
+def _short_decimal(value: float, digits: int, rounding: str) -> str:
+    near = Context(prec=digits, rounding=rounding).create_decimal(decimal_text(value))
+    return f"{float(near):.{digits}g}"
+
+
 def text_up(value: float, places: int) -> str:
     """Write a number with fixed decimals, never below its value; for epsilons.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from privplan import checks, plan_parts
+from privplan.budget import PrivacyUnit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +18,14 @@ class DeclaredData:
     """What is declared about the data; all of it becomes public.
 
     Attributes:
-        records: n.
+        records: n; of units, where a unit is named.
         channels: 1 for grey, 3 for RGB.
         height: In pixels.
         width: In pixels.
         classes: Number of labels.
         embedded: "digits" when the data are the embedded set.
+        unit: The column that identifies a unit of privacy, and the most records of one;
+            None where every record is a unit.
     """
 
     records: int
@@ -31,6 +34,7 @@ class DeclaredData:
     width: int
     classes: int
     embedded: Literal["digits"] | None = None
+    unit: PrivacyUnit | None = None
 
     def __post_init__(self) -> None:
         checks.count(
@@ -57,4 +61,5 @@ def document(data: DeclaredData) -> plan_parts.PlanData:
         width=data.width,
         classes=data.classes,
         embedded=data.embedded,
+        unit_column=None if data.unit is None else data.unit.name,
     )

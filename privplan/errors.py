@@ -13,6 +13,7 @@ code with which the command line ends.
     ├── DataError                    1  images or labels cannot be read as declared
     ├── LedgerError                  1  the ledger cannot be opened, read or written
     ├── StepFailedError              1  a private step failed; why is withheld
+    ├── PeerLostError                1  another process of the same run is gone
     ├── IntegrityError               4  a signature, digest or hash chain does not match
     └── PolicyError                  5  a rule of the plan, run or organisation refuses
 
@@ -100,6 +101,10 @@ class LedgerError(PrivplanError):
 
 class StepFailedError(PrivplanError):
     """A private step failed for a reason that may depend on the records."""
+
+
+class PeerLostError(PrivplanError):
+    """Another process of the same run ended, failed or fell silent."""
 
 
 class IntegrityError(PrivplanError):

@@ -10,6 +10,8 @@ from a document is looked up in a table here: no name in a file is ever imported
 
     GaussianEvent(z)                     sum with L2 sensitivity C, noise N(0, (zC)^2 I)
     PoissonSampledGaussianEvent(q, z)    each record in with probability q, then that
+    PoissonSampledDiscreteGaussianEvent(q, z)
+                                         the same in whole numbers, with discrete noise
     LaplaceEvent(b)                      sum with L1 sensitivity C, Laplace noise bC
     RandomizedResponseEvent(e)           one pure query of epsilon e, at its worst
     SelfComposedEvent(event, count)      the same event `count` times
@@ -30,81 +32,37 @@ from typing import Any
 
 from privplan import canonical, checks
 from privplan.errors import DocumentError
+from privplan.mechanisms import (
+    GaussianEvent,
+    LaplaceEvent,
+    NonPrivateEvent,
+    NoOpEvent,
+    PoissonSampledDiscreteGaussianEvent,
+    PoissonSampledGaussianEvent,
+    RandomizedResponseEvent,
+)
+
+__all__ = [
+    "ChargedEvent",
+    "ComposedEvent",
+    "Event",
+    "GaussianEvent",
+    "LaplaceEvent",
+    "LeafEvent",
+    "NoOpEvent",
+    "NonPrivateEvent",
+    "Phase",
+    "PoissonSampledDiscreteGaussianEvent",
+    "PoissonSampledGaussianEvent",
+    "RandomizedResponseEvent",
+    "SelfComposedEvent",
+    "StepEvent",
+    "from_json",
+    "phases",
+    "to_json",
+]
 
 _MAX_DEPTH = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianEvent:
-    """One Gaussian query over all records, with L2 sensitivity 1 after scaling.
-
-    Attributes:
-        noise_multiplier: Noise standard deviation over sensitivity; above 0.
-    """
-
-    noise_multiplier: float
-
-    def __post_init__(self) -> None:
-        checks.positive(noise_multiplier=self.noise_multiplier)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoissonSampledGaussianEvent:
-    """One step of DP-SGD: Poisson sampling, then a Gaussian query.
-
-    Attributes:
-        sample_rate: Probability that a record is in the batch; above 0, at most 1.
-        noise_multiplier: Noise standard deviation over sensitivity; above 0.
-    """
-
-    sample_rate: float
-    noise_multiplier: float
-
-    def __post_init__(self) -> None:
-        checks.rate(sample_rate=self.sample_rate)
-        checks.positive(noise_multiplier=self.noise_multiplier)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaplaceEvent:
-    """One Laplace query over all records, with L1 sensitivity 1 after scaling.
-
-    Attributes:
-        noise_multiplier: Laplace scale over sensitivity; above 0. Epsilon is its
-            inverse.
-    """
-
-    noise_multiplier: float
-
-    def __post_init__(self) -> None:
-        checks.positive(noise_multiplier=self.noise_multiplier)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RandomizedResponseEvent:
-    """One pure query: two answers, the true one with odds exp(epsilon) to 1.
-
-    No pure mechanism of this epsilon loses more, so it may stand for any of them,
-    such as a noisy maximum (Kairouz, Oh, Viswanath 2015, arXiv:1311.0776).
-
-    Attributes:
-        epsilon: Largest log-ratio when a unit is added or removed; above 0.
-    """
-
-    epsilon: float
-
-    def __post_init__(self) -> None:
-        checks.positive(epsilon=self.epsilon)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoOpEvent:
-    """Something that read no private record."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NonPrivateEvent:
-    """Something that read private records and released them without noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +92,11 @@ class ComposedEvent:
     events: tuple[Event, ...]
 
 
+StepEvent = PoissonSampledGaussianEvent | PoissonSampledDiscreteGaussianEvent
 ChargedEvent = (
     GaussianEvent
     | PoissonSampledGaussianEvent
+    | PoissonSampledDiscreteGaussianEvent
     | LaplaceEvent
     | RandomizedResponseEvent
     | NonPrivateEvent
@@ -197,6 +157,7 @@ def _gather(event: Event, times: int, totals: dict[ChargedEvent, int]) -> None:
 _LEAVES: dict[str, type[LeafEvent]] = {
     "gaussian": GaussianEvent,
     "poisson-sampled-gaussian": PoissonSampledGaussianEvent,
+    "poisson-sampled-discrete-gaussian": PoissonSampledDiscreteGaussianEvent,
     "laplace": LaplaceEvent,
     "randomized-response": RandomizedResponseEvent,
     "no-op": NoOpEvent,

@@ -36,13 +36,17 @@ SCRIPT = '''\
 import json, sys
 from dp_accounting import dp_event as e
 from dp_accounting.pld import PLDAccountant
+from dp_accounting.rdp import RdpAccountant
 
 said = json.load(open(sys.argv[1] if sys.argv[1:] else "statement.json"))["predicate"]
 z = lambda step: e.GaussianDpEvent(float(step["noise_multiplier"]))
+sampled = lambda step: e.PoissonSampledDpEvent(float(step["sample_rate"]), z(step))
 EVENTS = {"no-op": lambda step: e.NoOpDpEvent(), "gaussian": z,
-    "poisson-sampled-gaussian":
-        lambda step: e.PoissonSampledDpEvent(float(step["sample_rate"]), z(step))}
-accountant = PLDAccountant()
+    "poisson-sampled-gaussian": sampled, "poisson-sampled-discrete-gaussian": sampled}
+# Discrete noise costs what continuous noise does at whole Renyi orders, and only there.
+discrete = any("discrete" in p["event"]["type"] for p in said["plan"]["phases"])
+orders = [*range(2, 513), 768, 1024, 1536, 2048, 4096]
+accountant = RdpAccountant(orders) if discrete else PLDAccountant()
 for phase in said["plan"]["phases"]:
     accountant.compose(EVENTS[phase["event"]["type"]](phase["event"]), phase["steps"])
 found = accountant.get_epsilon(float(said["claim"]["delta"]))

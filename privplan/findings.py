@@ -79,3 +79,8 @@ class Verdict:
             return ExitCode.OK
         confessed = "V10" in failed and failed <= {"V10", "V15"}
         return ExitCode.POLICY if confessed else ExitCode.VERIFICATION
+
+    def _repr_html_(self) -> str:
+        from privplan import views  # noqa: PLC0415 - a view; stands above
+
+        return views.verdict(self)._repr_html_()

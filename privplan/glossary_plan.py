@@ -31,12 +31,13 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "max_records_per_unit": "The most records that one unit may have.",
     },
     "PlanData": {
-        "records": "n, the number of records; public because somebody declared it.",
+        "records": "n, of records or of units; public because somebody declared it.",
         "records_status": "Says that n is public by declaration: nothing protects it.",
         "channels": "1 for grey images, 3 for colour.",
         "height": "Of an image, in pixels.",
         "width": "Of an image, in pixels.",
         "classes": "How many labels there are.",
+        "unit_column": "The column that says whose a record is; then n counts units.",
         "embedded": "'digits' where the data come with privplan, else nothing.",
     },
     "PlanStage": {
@@ -97,6 +98,14 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "batch_size": _BATCH,
         "learning_rate": _RATE,
     },
+    "PretrainedPhase": {
+        "kind": _KIND,
+        "name": _NAME,
+        "steps": _STEPS,
+        "event": "A no-op: no private record is touched, and the cost is 0.",
+        "checkpoint_digest": "SHA-256 of the checkpoint; another one is refused.",
+        "lineage": "What it learned from before: public images, or drawn ones.",
+    },
     "SyntheticPhase": {
         "kind": _KIND,
         "name": _NAME,
@@ -121,6 +130,7 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "flip": "Whether records are also shown mirrored, before the one clip.",
         "shift": "By how many pixels records are also moved, before the one clip.",
         "label_dropout": "How often the label is hidden, so that guidance works.",
+        "tune": "Which parts of the network learn from records; the rest stays.",
         "ema_decay": "How slowly the averaged weights follow; near 1 is slow.",
         "latent": "The latent space that records are brought to, if any.",
         "optimiser": "adam, adamw or sgd; sees noisy gradients only.",

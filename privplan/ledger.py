@@ -1,8 +1,7 @@
 """The ledger: an append-only record of privacy already spent.
 
-A run must never spend privacy that nobody wrote down. So the trainer *reserves* steps
-here before it touches the data; a crash in between leaves steps that count although
-nothing was released, and never the other way round.
+The trainer *reserves* steps here before it touches the data; a crash in between leaves
+steps that count although nothing was released, and never the other way round.
 
     reserve(phase, count)  ->  train  ->  settle(phase, count)
 
@@ -15,11 +14,8 @@ One process has a run at a time, by a lock; where that is lost, the newest one f
 The ledger knows nothing of epsilon. It keeps *events*: a list of epsilons cannot be
 composed tightly afterwards, while events can be counted again by a better accountant.
 
-A chain of hashes shows edits; it cannot show that its end was cut off or that all of
-it was written anew. `hash_at` compares with a head that was kept elsewhere: in a
-checkpoint, in a report, with the privacy officer.
-
-Units: counts are whole steps; times are UTC, ISO 8601, and informative only.
+A chain of hashes shows edits, but not that its end was cut off or all of it written
+anew. `hash_at` compares with a head that was kept elsewhere: in a checkpoint, a report.
 Edges: writes one SQLite file per run, through `ledger_session`.
 """
 
@@ -92,16 +88,17 @@ class Ledger:
         data_digest: str,
         code_digest: str,
         allowances: Sequence[Allowance],
+        processes: int = 1,
     ) -> Self:
         """Start the ledger of a new run.
 
         Args:
             path: Where it will be; its folder exists, on a local disk.
             plan_digest: SHA-256 of the plan, in hex.
-            data_digest: SHA-256 of the canonical data, in hex. Private: only a keyed
-                commitment to it is kept.
-            code_digest: SHA-256 of the code that will train, in hex.
+            data_digest: Of the data; private, and kept as a commitment only.
+            code_digest: Of the code that will train.
             allowances: The most steps of each phase, in the order of the plan.
+            processes: How many carry out this session; this one speaks for them.
 
         Raises:
             ParameterError: A digest is malformed, or a phase occurs twice.
@@ -109,7 +106,10 @@ class Ledger:
             LedgerError: It cannot be written.
         """
         bound = Binding(
-            plan_digest=plan_digest, data_digest=data_digest, code_digest=code_digest
+            plan_digest=plan_digest,
+            data_digest=data_digest,
+            code_digest=code_digest,
+            processes=processes,
         )
         return cls(ledger_session.begin(path, bound, allowances))
 
@@ -122,17 +122,17 @@ class Ledger:
         data_digest: str,
         code_digest: str,
         allow_code_change: bool = False,
+        processes: int = 1,
     ) -> Self:
         """Take up a run that has a ledger, and fence whoever had it before.
 
         Args:
             path: The ledger.
-            plan_digest: SHA-256 of the plan, in hex; must be that of the ledger.
-            data_digest: SHA-256 of the canonical data, in hex; must be that of the
-                ledger. Private.
-            code_digest: SHA-256 of the code that will train, in hex.
-            allow_code_change: Take another code than that of the last session; the
-                ledger then shows both.
+            plan_digest: As for `create`; must be that of the ledger.
+            data_digest: As for `create`; must be that of the ledger.
+            code_digest: As for `create`.
+            allow_code_change: Take other code than the last session; both are shown.
+            processes: As for `create`.
 
         Raises:
             ParameterError: A digest is malformed.
@@ -142,7 +142,10 @@ class Ledger:
             IntegrityError: Its chain is broken.
         """
         bound = Binding(
-            plan_digest=plan_digest, data_digest=data_digest, code_digest=code_digest
+            plan_digest=plan_digest,
+            data_digest=data_digest,
+            code_digest=code_digest,
+            processes=processes,
         )
         return cls(
             ledger_session.take_up(path, bound, allow_code_change=allow_code_change)
@@ -153,7 +156,7 @@ class Ledger:
 
         Args:
             phase: Which phase of the plan.
-            count: How many steps; at least 1. They count even if they never happen.
+            count: At least 1. They count even if they never happen.
 
         Raises:
             BudgetExceededError: More steps than allowed; nothing was written.
@@ -211,10 +214,10 @@ class Ledger:
         Args:
             name: What leaves: "checkpoint", "report".
             digest: Its SHA-256, in hex.
-            facts: Public facts about it; nothing computed from private data.
+            facts: Public facts about it.
 
         Raises:
-            ParameterError: The digest is malformed.
+            ParameterError: A malformed digest.
             PolicyError: Another process has the run now.
             LedgerError: It could not be written.
         """
@@ -234,7 +237,7 @@ class Ledger:
         """Confess something that voids the claim; no later entry takes it back.
 
         Args:
-            what: What was done, in the word of the option that did it: "unsafe_seed".
+            what: The option that did it: "unsafe_seed".
 
         Raises:
             PolicyError: Another process has the run now.

@@ -41,6 +41,7 @@ class LedgerContent:
         code_digest: The code of its newest session.
         allowances: The most steps of each phase, in the order of the plan.
         sessions: How often the run was opened.
+        processes: The most processes that carried out a session together.
         aborted: Whether the newest session gave up.
         unsafe: What any session did that voids the claim; empty is good.
         begun: Steps that count, by phase.
@@ -56,6 +57,7 @@ class LedgerContent:
     code_digest: str
     allowances: tuple[Allowance, ...]
     sessions: int
+    processes: int
     aborted: bool
     unsafe: tuple[str, ...]
     begun: Mapping[str, int]
@@ -97,6 +99,11 @@ class LedgerContent:
         if not 1 <= sequence <= len(self.entries):
             return None
         return self.entries[sequence - 1].hash
+
+    def _repr_html_(self) -> str:
+        from privplan import views  # noqa: PLC0415 - a view; stands above
+
+        return views.ledger(self)._repr_html_()
 
 
 def check_phase(phase: str, known: Mapping[str, int]) -> None:
@@ -168,6 +175,7 @@ def content_of(
         ledger_id=tally.genesis["ledger_id"],
         plan_digest=tally.genesis["plan_digest"],
         code_digest=tally.code_digest,
+        processes=tally.processes,
         allowances=tuple(tally.allowances.values()),
         sessions=tally.sessions,
         aborted=tally.aborted,

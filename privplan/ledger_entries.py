@@ -9,7 +9,8 @@ so changing line k breaks line k, and dropping it breaks line k + 1. A chain sho
 nothing inside the file can tell; an earlier head kept elsewhere can.
 
     genesis   what the run is bound to: plan, data, code, and the most steps per phase
-    open      a process took the run over; whoever had it before is fenced off
+    open      a process took the run over; whoever had it before is fenced off; how
+              many processes it speaks for, where there are several
     intent    steps that are about to touch the data: they count from here on
     settle    steps that were done; informative, gives nothing back
     release   something left the run: a checkpoint, a report
@@ -66,6 +67,7 @@ _FIELDS: dict[str, dict[str, type]] = {
     "abort": {"session": int, "time": str},
     "unsafe": {"session": int, "what": str, "time": str},
 }
+_OPTIONAL: dict[str, dict[str, type]] = {"open": {"processes": int}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +248,8 @@ def read_body(text: bytes, sequence: int) -> dict[str, Any]:
     fields = _FIELDS.get(kind) if isinstance(kind, str) else None
     if fields is None or (kind == "genesis") != (sequence == 1):
         raise malformed("its kind is unknown or out of place")
+    further = {n: t for n, t in _OPTIONAL.get(body["kind"], {}).items() if n in body}
+    fields = fields | further
     if body.keys() != fields.keys() | {"kind", "sequence"}:
         raise malformed("it has a missing or unknown field")
     if type(body["sequence"]) is not int or body["sequence"] != sequence:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from privplan import canonical, ledger_birth, ledger_lock, ledger_store
+from privplan import canonical, checks, ledger_birth, ledger_lock, ledger_store
 from privplan.errors import IntegrityError, LedgerError, PolicyError
 from privplan.ledger_content import follow_all
 from privplan.ledger_entries import (
@@ -48,11 +48,13 @@ class Binding:
         data_digest: SHA-256 of the canonical data, in hex. Private: only a keyed
             commitment to it is kept.
         code_digest: SHA-256 of the code that trains, in hex.
+        processes: How many processes carry out this session; each may be another.
     """
 
     plan_digest: str
     data_digest: str
     code_digest: str
+    processes: int = 1
 
     def __post_init__(self) -> None:
         check_digest(
@@ -60,6 +62,7 @@ class Binding:
             data_digest=self.data_digest,
             code_digest=self.code_digest,
         )
+        checks.count(processes=self.processes)
 
 
 class Session:
@@ -173,7 +176,7 @@ def begin(path: Path, bound: Binding, allowances: Sequence[Allowance]) -> Sessio
     }
     first = _seal(START, "genesis", genesis)
     head = LedgerHead(sequence=first[0], hash=first[3])
-    rows = [first, _opening(head, 1, bound.code_digest)]
+    rows = [first, _opening(head, 1, bound.code_digest, bound.processes)]
     with _locked(path) as lock:
         ledger_birth.create(path, key, rows)
         with _opened(path) as (store, tally):
@@ -195,7 +198,9 @@ def take_up(path: Path, bound: Binding, *, allow_code_change: bool) -> Session:
         with store.transaction():
             follow_all(store, tally)
             _check_bound(store, tally, bound, allow_code_change=allow_code_change)
-            row = _opening(tally.head, tally.sessions + 1, bound.code_digest)
+            row = _opening(
+                tally.head, tally.sessions + 1, bound.code_digest, bound.processes
+            )
             store.append(row)
         tally.follow(*row)
         return Session(store, tally, tally.sessions, lock)
@@ -266,13 +271,17 @@ def _seal(head: LedgerHead, kind: str, fields: dict[str, canonical.Json]) -> Row
     return sequence, head.hash, text, entry_hash(head.hash, text)
 
 
-def _opening(head: LedgerHead, session: int, code_digest: str) -> Row:
+def _opening(
+    head: LedgerHead, session: int, code_digest: str, processes: int = 1
+) -> Row:
     fields: dict[str, canonical.Json] = {
         "session": session,
         "code_digest": code_digest,
         "nonce": os.urandom(16).hex(),
         "time": now(),
     }
+    if processes > 1:
+        fields["processes"] = processes
     return _seal(head, "open", fields)
 
 

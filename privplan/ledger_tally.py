@@ -40,6 +40,7 @@ class Tally:
         settled: Steps known to be done, by phase.
         unsettled: Steps the newest session began and has not settled, by phase.
         sessions: How often the run was opened.
+        processes: The most processes that carried out a session together.
         aborted: Whether the newest session gave up.
         unsafe: What any session did that voids the claim.
     """
@@ -52,6 +53,7 @@ class Tally:
     settled: dict[str, int] = field(default_factory=dict)
     unsettled: dict[str, int] = field(default_factory=dict)
     sessions: int = 0
+    processes: int = 1
     aborted: bool = False
     unsafe: tuple[str, ...] = ()
 
@@ -141,7 +143,10 @@ whose head you know
     def _open(self, body: dict[str, Any]) -> None:
         if body["session"] != self.sessions + 1:
             raise malformed("it is not the next session")
+        if not body.get("processes", 2) >= 2:
+            raise malformed("its number of processes is not above one")
         self.sessions += 1
+        self.processes = max(self.processes, body.get("processes", 1))
         self.aborted = False
         self.code_digest = body["code_digest"]
         self.unsettled = dict.fromkeys(self.allowances, 0)

@@ -90,7 +90,7 @@ def p_value(found: Guesses, *, epsilon: float, delta: float) -> float:
     Example:
         >>> some = Guesses(canaries=1000, guesses=100, correct=80)
         >>> round(p_value(some, epsilon=1.0, delta=0.0), 4)
-        0.0816
+        0.0716
     """
     checks.non_negative(epsilon=epsilon, delta=delta)
     import numpy as np  # noqa: PLC0415 - slow to load
@@ -117,7 +117,7 @@ def epsilon_lower(found: Guesses, *, delta: float, significance: float) -> float
     Example:
         >>> some = Guesses(canaries=1000, guesses=100, correct=100)
         >>> round(epsilon_lower(some, delta=1e-5, significance=0.05), 2)
-        3.35
+        3.47
     """
     checks.probability(significance=significance)
 

@@ -7,6 +7,9 @@ code nor method with ours, each with its own interval, and it stands only if all
     prv-accountant    privacy random variables, long double, with its own error bounds
     rdp               Renyi divergences, by dp-accounting; an upper bound only
 
+Discrete noise has no loss distribution in either, so there `rdp` recomputes the very
+bound that is claimed, at whole orders, and must find the same number.
+
 Where a library is known to be wrong or useless, its interval is widened to what still
 holds, or it is not asked, and `left_out` says why; the tests pin those regimes. One
 matters most: the n-th power of a spectrum in float64 has rounding noise of about
@@ -23,12 +26,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from privplan import checks, events
+from privplan import checks, discrete_cost, events, foreign
 from privplan.errors import CannotCertifyError
 from privplan.events import Event, Phase
 from privplan.silence import quiet
 
 PLD = "PLD by dp-accounting"
+SAME_BOUND = "RDP at whole orders, the same bound recomputed"
 LARGEST_EPSILON = 300.0  # beyond it, a grid of losses does not fit in memory
 _COARSE_GRID, _FINE_GRID = 1e-3, 1e-4
 _FINE_STEPS = 20_000
@@ -36,6 +40,7 @@ _NOISE = 2.0**-53  # of delta, per step, in a float64 spectrum
 _ALLOWANCE, _LEAST_DELTA = 10, 100  # as multiples of it
 _LEAST_NOISE = 0.1
 _PRV_ERROR = 0.01
+_SAME = 1e-6  # how far the same bound, computed twice, may be apart by rounding
 _PRV_MOST_STEPS = 20_000
 _FAILURES = (OverflowError, ValueError, MemoryError, RuntimeError, TypeError)
 
@@ -104,6 +109,9 @@ def left_out(event: Event, *, delta: float) -> dict[str, str]:
     found = events.phases(event)
     if any(isinstance(phase.event, events.NonPrivateEvent) for phase in found):
         return dict.fromkeys(("dp-accounting", "prv-accountant"), "nothing to bound")
+    if discrete_cost.occurs(found):
+        loss = "it knows no losses of discrete noise"
+        return dict.fromkeys(("dp-accounting", "prv-accountant"), loss)
     reasons = {}
     steps = sum(phase.count for phase in found)
     if not delta > _LEAST_DELTA * _NOISE * steps:
@@ -157,19 +165,23 @@ def rdp(event: Event, *, delta: float) -> Opinion:
         ParameterError: `delta` is not between 0 and 1.
     """
     checks.probability(delta=delta)
-    method = "RDP, for comparison"
+    found = events.phases(event)
+    discrete = discrete_cost.occurs(found)
+    method = SAME_BOUND if discrete else "RDP, for comparison"
     with quiet():
         import dp_accounting  # noqa: PLC0415 - slow import
         from dp_accounting.rdp import RdpAccountant  # noqa: PLC0415 - slow import
 
-        accountant = RdpAccountant()
+        orders = discrete_cost.WHOLE_ORDERS if discrete else None
+        accountant = RdpAccountant(orders)
         try:
-            for phase in events.phases(event):
-                accountant.compose(_foreign(phase), phase.count)
+            for phase in found:
+                accountant.compose(foreign.of(phase), phase.count)
             upper = float(accountant.get_epsilon(delta))
         except dp_accounting.UnsupportedEventError:
             upper, method = math.inf, "RDP cannot count this event"
-    return _opinion("dp-accounting", method, 0.0, upper)
+    lower = max(upper - _SAME * (1 + upper), 0.0) if discrete else 0.0
+    return _opinion("dp-accounting", method, lower if upper < math.inf else 0.0, upper)
 
 
 def pld(found: Sequence[Phase], *, delta: float) -> Opinion:
@@ -250,6 +262,8 @@ def _composed(found: Sequence[Phase], grid: float, *, pessimistic: bool) -> Any:
                 one = loss.from_randomized_response(flip, 2, **rounded)
             case events.NonPrivateEvent():
                 raise ValueError("no loss distribution is that bad")
+            case events.PoissonSampledDiscreteGaussianEvent():
+                raise ValueError("it knows no losses of discrete noise")
         many = one.self_compose(phase.count)
         total = many if total is None else total.compose(many)
     return total
@@ -280,21 +294,3 @@ def _prv(found: Sequence[Phase], delta: float) -> tuple[float, float]:
         )
         low, _, high = accountant.compute_epsilon(delta, counts)
     return max(float(low), 0.0), float(high)
-
-
-def _foreign(phase: Phase) -> Any:  # noqa: ANN401 - the library has no types
-    import dp_accounting  # noqa: PLC0415 - slow import
-
-    match phase.event:
-        case events.GaussianEvent(noise_multiplier=noise):
-            return dp_accounting.GaussianDpEvent(noise)
-        case events.PoissonSampledGaussianEvent(noise_multiplier=noise):
-            inner = dp_accounting.GaussianDpEvent(noise)
-            return dp_accounting.PoissonSampledDpEvent(phase.event.sample_rate, inner)
-        case events.LaplaceEvent(noise_multiplier=noise):
-            return dp_accounting.LaplaceDpEvent(noise)
-        case events.RandomizedResponseEvent(epsilon=epsilon):
-            flip = 2 / (1 + math.exp(epsilon))
-            return dp_accounting.RandomizedResponseDpEvent(flip, 2)
-        case events.NonPrivateEvent():
-            return dp_accounting.NonPrivateDpEvent()

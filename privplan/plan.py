@@ -52,7 +52,7 @@ from privplan.stages import Source, join_intervals
 
 if TYPE_CHECKING:
     from privplan.plan_plot import Figure
-    from privplan.plan_table import PlanTable
+    from privplan.tables import Table
 
 __all__ = [
     "FORMAT",
@@ -146,7 +146,7 @@ class Plan(Document):
             if stage.source is source
         )
 
-    def table(self) -> PlanTable:
+    def table(self) -> Table:
         """Return the plan as a table: text when printed, HTML in a notebook."""
         from privplan import plan_table  # noqa: PLC0415 - a view; stands above
 
@@ -182,12 +182,12 @@ def from_text(text: bytes) -> Plan:
     Raises:
         DocumentError: Not a plan; the message names the field.
         IntegrityError: The plan was changed after it was written.
-        PolicyError: One unit contributes more than one record.
+        PolicyError: One unit contributes more records than are charged.
     """
     _check_digest(canonical.read_json(text, what="plan"))
     plan = read_document(Plan, text, what="plan")
     plan.budget.as_budget()
-    plan_checks.check_unit(plan.budget)
+    plan_checks.check_unit(plan.budget, plan.data, plan.phases)
     plan_checks.check(plan.data, plan.stages, plan.phases, plan.training)
     return plan
 

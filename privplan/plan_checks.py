@@ -14,6 +14,7 @@ from privplan import events, line_grammar, tuning
 from privplan.borrowed import PlanBorrowed
 from privplan.budget_lines import ClippingQuantile
 from privplan.errors import DocumentError, ParameterError, PolicyError
+from privplan.phase_source import source_of
 from privplan.plan_parts import (
     GaussianPhase,
     PlanBudget,
@@ -26,7 +27,6 @@ from privplan.plan_parts import (
     PublicPhase,
     QueryPhase,
     SyntheticPhase,
-    source_of,
 )
 from privplan.plan_size import trained_parameters
 from privplan.stages import Sharing, Source
@@ -61,19 +61,35 @@ def check(
     _check_tuning(data, phases, training)
 
 
-def check_unit(budget: PlanBudget) -> None:
-    """Require a unit of one record: what is charged is the influence of one.
+def check_unit(budget: PlanBudget, data: PlanData, phases: Sequence[PlanPhase]) -> None:
+    """Require that what is charged for one unit is the influence of a whole unit.
 
-    A unit of several would be protected less than the plan says.
+    A step that samples and clips units is right for any number of records in one. A
+    query adds up records, so a unit of several would be protected less than the plan
+    says; and without a column nobody could tell which records make a unit.
 
     Raises:
-        PolicyError: One unit contributes more than one record.
+        DocumentError: The budget names another unit than the data.
+        PolicyError: One unit may contribute several records where each counts.
     """
-    if budget.max_records_per_unit != 1:
+    if data.unit_column is not None and data.unit_column != budget.unit:
+        raise _inconsistent("the unit of the budget is not the unit column of the data")
+    if budget.max_records_per_unit == 1:
+        return
+    if data.unit_column is None:
         raise PolicyError(
             f"one '{budget.unit}' may contribute {budget.max_records_per_unit} "
             "records, but the plan's events are charged for one",
-            hint="keep one record of each, and plan with a unit of one record",
+            hint="name the column that identifies a unit with --unit-column, or keep "
+            "one record of each",
+        )
+    asking = [p for p in phases if isinstance(p, GaussianPhase | QueryPhase)]
+    if asking:
+        raise PolicyError(
+            f"one '{budget.unit}' may contribute {budget.max_records_per_unit} "
+            f"records, but query '{asking[0].name}' is charged for one",
+            hint="plan without queries and Gaussian stages, or with "
+            "--max-records-per-unit 1",
         )
 
 
@@ -106,6 +122,8 @@ def _check_clipping(phase: PrivatePhase) -> None:
     """Require a rule exactly where C follows the gradients, and one that fits."""
     if (phase.clipping == "adaptive") != (phase.adaptive is not None):
         raise _inconsistent("a rule for C is for adaptive clipping, and only for it")
+    if phase.in_whole_numbers and phase.adaptive is not None:
+        raise _inconsistent("a sum in whole numbers has a fixed C")
     if phase.adaptive is not None:
         votes = ClippingQuantile(votes_noise_std=phase.adaptive.count_noise)
         votes.gradient_noise_multiplier(phase.mechanism.noise_multiplier)

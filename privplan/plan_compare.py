@@ -14,6 +14,7 @@ from privplan.canonical import decimal_text, text_up
 from privplan.plan import Plan, PlanPhase
 from privplan.plan_choice import choice_of
 from privplan.summary import PhaseCost, phase_costs
+from privplan.tables import Table
 
 ABSENT = "-"
 
@@ -61,6 +62,27 @@ def compare(
     return tuple(
         Row(name=name, values=tuple(found.get(name, ABSENT) for found in facts))
         for name in names
+    )
+
+
+def differences(plans: Mapping[str, Plan]) -> Table:
+    """Return in what some plans differ, as a table: one column per plan.
+
+    Args:
+        plans: By the name that stands above the column; at least one.
+
+    Example:
+        >>> from privplan.planner import PlanRequest, make_plan
+        >>> asked = {f"at {e}": PlanRequest(target_epsilon=e) for e in (1.0, 2.0)}
+        >>> found = differences({name: make_plan(one) for name, one in asked.items()})
+        >>> found.titles, found.rows[0]
+        (('', 'at 1.0', 'at 2.0'), ('target epsilon', '1.0', '2.0'))
+    """
+    rows = compare(list(plans.values()))
+    return Table(
+        caption=f"Where {len(plans)} plans differ",
+        titles=("", *plans),
+        rows=tuple((row.name, *row.values) for row in rows if row.differs),
     )
 
 
@@ -117,7 +139,10 @@ def _phase(phase: PlanPhase, cost: PhaseCost, seconds: float | None) -> Facts:
     name = phase.name
     facts = {f"{name}: steps": f"{phase.steps:,}"}
     match phase.event:
-        case events.PoissonSampledGaussianEvent() as event:
+        case (
+            events.PoissonSampledGaussianEvent()
+            | events.PoissonSampledDiscreteGaussianEvent()
+        ) as event:
             facts[f"{name}: sample rate"] = decimal_text(event.sample_rate)
             facts[f"{name}: noise"] = decimal_text(event.noise_multiplier)
         case events.GaussianEvent() as event:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from privplan import events
+from privplan import events, tuning
 from privplan.borrowed import ElsewherePhase, PlanBorrowed
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError
@@ -18,6 +18,10 @@ from privplan.fields import Count, Digest, Document, EventField, Name, Number
 from privplan.stages import Sharing, Source, StageName
 
 QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
+
+
+def _is_usual(value: object) -> bool:
+    return value is None or value == tuning.ALL
 
 
 class PlanBudget(Document):
@@ -56,11 +60,20 @@ class PlanShape(Document):
 
 
 class PlanData(PlanShape):
-    """What is declared about the data; all of it public."""
+    """What is declared about the data; all of it public.
+
+    Where `unit_column` is named, `records` counts units, and a step samples and clips
+    units. Without one the field is left out, so that older plans keep their digest.
+    """
 
     records: Count
     records_status: Literal["public-by-declaration"]
     embedded: Literal["digits"] | None
+    unit_column: Name | None = Field(default=None, exclude_if=_is_usual)
+
+    def unit(self, budget: PlanBudget) -> PrivacyUnit | None:
+        """Return the unit that a step samples; None where it is a record."""
+        return None if self.unit_column is None else budget.as_budget().unit
 
 
 class PlanStage(Document):
@@ -212,19 +225,24 @@ class PrivatePhase(Document):
     synthetic_weight: Number
 
     @property
-    def mechanism(self) -> events.PoissonSampledGaussianEvent:
+    def mechanism(self) -> events.StepEvent:
         """The event of one step.
 
         Raises:
             DocumentError: The event is not a Poisson-sampled Gaussian.
         """
-        if isinstance(self.event, events.PoissonSampledGaussianEvent):
+        if isinstance(self.event, events.StepEvent):
             return self.event
         raise DocumentError(
             f"phase '{self.name}' trains on private records, but its event is "
             f"'{events.to_json(self.event)['type']}'",
             hint="make the plan again with privplan plan",
         )
+
+    @property
+    def in_whole_numbers(self) -> bool:
+        """Whether sums and noise are whole steps of a grid."""
+        return isinstance(self.event, events.PoissonSampledDiscreteGaussianEvent)
 
 
 PlanPhase = Annotated[
@@ -236,17 +254,6 @@ PlanPhase = Annotated[
     | PrivatePhase,
     Field(discriminator="kind"),
 ]
-
-
-def source_of(phase: PlanPhase) -> Source | None:
-    """Return which stages learn from a phase: those of this source; None if none do."""
-    match phase:
-        case PretrainedPhase():
-            return Source.PUBLIC
-        case QueryPhase():
-            return None
-        case _:
-            return Source(phase.kind)
 
 
 class PlanNetwork(Document):
@@ -287,6 +294,6 @@ class PlanTraining(Document):
     shift: int = Field(ge=0, lt=1024)
     label_dropout: Number
     ema_decay: Number
-    tune: Name
+    tune: Name = Field(default=tuning.ALL, exclude_if=_is_usual)
     optimiser: Literal["adam", "adamw", "sgd"]
     latent: PlanLatent | None = Field(default=None, exclude_if=_is_nothing)

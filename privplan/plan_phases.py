@@ -43,6 +43,12 @@ from privplan.stages import Sharing, Source, StageAllocation
 NumberT = TypeVar("NumberT", int, float)
 
 
+_STEPS: dict[str, type[events.StepEvent]] = {
+    "float64": events.PoissonSampledGaussianEvent,
+    "discrete": events.PoissonSampledDiscreteGaussianEvent,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """What a user pinned of the phases; None means "choose for me".
@@ -60,6 +66,7 @@ class Wishes:
             by a noisy count inside each step.
         pretrained: The checkpoint that training begins from.
         learning_rate: Of the private steps.
+        arithmetic: "float64", or "discrete": private steps in whole numbers.
     """
 
     steps: int | None = None
@@ -73,6 +80,7 @@ class Wishes:
     clipping: Literal["fixed", "normalised", "adaptive"] = "fixed"
     pretrained: Pretrained | None = None
     learning_rate: float | None = None
+    arithmetic: Literal["float64", "discrete"] = "float64"
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -197,10 +205,10 @@ def private_phase(
     rate = _chosen(wishes.sample_rate, settings.sample_rate)
     rest = plan.whole_event(fixed)
 
-    def step(noise_multiplier: float) -> events.PoissonSampledGaussianEvent:
-        return events.PoissonSampledGaussianEvent(
-            sample_rate=rate, noise_multiplier=noise_multiplier
-        )
+    kind = _STEPS[wishes.arithmetic]
+
+    def step(noise_multiplier: float) -> events.StepEvent:
+        return kind(sample_rate=rate, noise_multiplier=noise_multiplier)
 
     def whole(noise_multiplier: float) -> events.Event:
         steps_of = events.SelfComposedEvent(event=step(noise_multiplier), count=steps)

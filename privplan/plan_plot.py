@@ -7,6 +7,7 @@ needs no plotting library; notebooks show it, `save` writes it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from privplan.plan import Plan
 
 _POINTS = 24
+_SOURCES = ("private", "synthetic", "gaussian", "public")  # each keeps its colour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,38 @@ def figure(plan: Plan) -> Figure:
         charts.append(_profile(plan))
     alt = f"Plan {plan.digest[:12]}: epsilon {target} in {len(plan.phases)} phases"
     return Figure(svg=svg.side_by_side(charts, alt=alt))
+
+
+def stages(plans: Mapping[str, Plan]) -> Figure:
+    """Draw from what each noise level learns, one row per plan.
+
+    Args:
+        plans: By the name that stands beside the row; at least one.
+
+    Example:
+        >>> from privplan.planner import PlanRequest, make_plan
+        >>> drawn = stages({"one": make_plan(PlanRequest(target_epsilon=1.0))})
+        >>> "private" in drawn.svg, "synthetic" in drawn.svg
+        (True, False)
+    """
+    rows = [
+        svg.Row(
+            label=name,
+            spans=tuple(
+                svg.Span(low=s.sigma_min, high=s.sigma_max, kind=s.source.value)
+                for s in plan.stages
+            ),
+        )
+        for name, plan in plans.items()
+    ]
+    chart = svg.span_chart(
+        "what each noise level learns from",
+        x="sigma, in data units",
+        rows=rows,
+        kinds=_SOURCES,
+    )
+    alt = f"The stages of {', '.join(plans)}"
+    return Figure(svg=svg.alone(chart, alt=alt, high=svg.spans_height(len(rows))))
 
 
 def _spending(plan: Plan) -> str:

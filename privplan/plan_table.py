@@ -5,14 +5,12 @@ The same columns as `privplan plan` prints, from the same costs. Everything is p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 from privplan import events, plan_size, plan_words
 from privplan.canonical import text_down, text_up
 from privplan.summary import PhaseCost, phase_costs
+from privplan.tables import Table
 
 if TYPE_CHECKING:
     from privplan.plan import Plan
@@ -20,50 +18,9 @@ if TYPE_CHECKING:
 _TITLES = (
     "phase", "does", "steps", "noise", "eps alone", "so far", "back", "noise/signal",
 )  # fmt: skip
-_WORDS = 2  # columns of words, at the left; the rest are numbers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanTable:
-    """A table that prints as text and shows as HTML.
-
-    Attributes:
-        caption: What is planned, in one line.
-        titles: Of the columns.
-        rows: One text per column.
-        notes: Sentences below.
-    """
-
-    caption: str
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Return the table as text, no column narrower than what is in it."""
-        everything = [self.titles, *self.rows]
-        widths = [max(len(row[i]) for row in everything) for i in range(len(_TITLES))]
-        lines = [_line(row, widths) for row in everything]
-        lines.insert(1, "─" * len(lines[0]))
-        return "\n".join([self.caption, *lines, *self.notes])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        head = "".join(_cell("th", text, i) for i, text in enumerate(self.titles))
-        body = "".join(
-            f"<tr>{''.join(_cell('td', text, i) for i, text in enumerate(row))}</tr>"
-            for row in self.rows
-        )
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return (
-            f"<table><caption>{escape(self.caption)}</caption><thead><tr>{head}</tr>"
-            f"</thead><tbody>{body}</tbody></table>{notes}"
-        )
-
-
-def table(plan: Plan) -> PlanTable:
+def table(plan: Plan) -> Table:
     """Return a plan as a table.
 
     Example:
@@ -81,13 +38,14 @@ def table(plan: Plan) -> PlanTable:
         plan_words.why_not_add_up(plan, costs),
         plan_words.in_words(plan),
     )
-    return PlanTable(
+    return Table(
         caption=f"Plan {plan.digest[:12]}: epsilon {budget.target_epsilon:g}, delta "
         f"{budget.target_delta:g}, {budget.adjacency.value}, unit {budget.unit}, "
         f"n = {plan.data.records:,}",
         titles=_TITLES,
         rows=tuple(_row(cost) for cost in costs),
         notes=tuple(note for note in notes if note is not None),
+        words=2,  # the phase, and what it does
     )
 
 
@@ -107,20 +65,10 @@ def _row(cost: PhaseCost) -> tuple[str, ...]:
 
 def _noise(event: events.Event) -> str:
     match event:
-        case events.PoissonSampledGaussianEvent() | events.GaussianEvent():
+        case (
+            events.PoissonSampledGaussianEvent()
+            | events.PoissonSampledDiscreteGaussianEvent()
+        ) | events.GaussianEvent():
             return f"{event.noise_multiplier:g}"
         case _:
             return "-"
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [
-        text.ljust(width) if i < _WORDS else text.rjust(width)
-        for i, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
-
-
-def _cell(tag: str, text: str, column: int) -> str:
-    side = "left" if column < _WORDS else "right"
-    return f'<{tag} style="text-align:{side}">{escape(text)}</{tag}>'

@@ -199,6 +199,8 @@ def check_used(
         and training.sharing is not Sharing.MIXTURE,
         "--network": training.network is not None and "pretrained" in kinds,
         "--tune": training.tune != tuning.ALL and "private" not in kinds,
+        "--arithmetic discrete": wishes.arithmetic == "discrete"
+        and "private" not in kinds,
         "--pretrain none": training.pretraining == "none"
         and bool(kinds & {"synthetic", "public"}),
     }

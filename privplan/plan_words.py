@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from privplan import canonical, events, renyi, risk
+from privplan import canonical, discrete_cost, events, renyi, risk
 from privplan.plan import Plan
 from privplan.summary import PhaseCost
 
@@ -44,18 +44,19 @@ def found_at_most(plan: Plan) -> float:
 
 
 def by_renyi(plan: Plan) -> str | None:
-    """Say what Renyi DP would claim for the same noise; None where nothing is read.
+    """Say what Renyi DP would claim for the same noise; None where it is the claim.
 
     Args:
-        plan: The plan.
+        plan: The plan; one that reads nothing, or whose noise is discrete, has none.
 
     Source:
         `renyi.epsilon_upper`; the default of many libraries, shown for comparison.
     """
-    if not events.phases(plan.event):
+    found = events.phases(plan.event)
+    if not found or discrete_cost.occurs(found):
         return None
-    found = canonical.text_up(renyi_epsilon(plan), 4)
-    return f"By Renyi DP, the usual looser bound, the same noise would cost {found}."
+    claimed = canonical.text_up(renyi_epsilon(plan), 4)
+    return f"By Renyi DP, the usual looser bound, the same noise would cost {claimed}."
 
 
 def renyi_epsilon(plan: Plan) -> float:

@@ -19,16 +19,19 @@ from dataclasses import dataclass, field, replace
 from privplan import (
     declared,
     plan,
+    plan_checks,
     plan_costs,
     plan_phases,
     plan_size,
     plan_training,
     prior_noise,
     risk,
+    whole_numbers,
 )
 from privplan.budget import (
     NOTHING_SPENT,
     PrivacyBudget,
+    PrivacyUnit,
     Spent,
     check_delta,
     default_delta,
@@ -95,7 +98,8 @@ def make_plan(request: PlanRequest) -> plan.Plan:
     Raises:
         ParameterError: A number or the stage text is not allowed.
         InfeasibleBudgetError: No amount of noise keeps the plan inside the budget.
-        PolicyError: The accountants disagree.
+        PolicyError: The accountants disagree, or a unit of several records meets a
+            query.
 
     Example:
         >>> drawn = "coarse=synthetic,context=synthetic,cleaning=synthetic"
@@ -103,15 +107,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         >>> free.accounting.epsilon_upper
         0.0
     """
-    data = request.data
-    delta = request.target_delta
-    if delta is None:
-        delta = default_delta(data.records)
-    check_delta(delta, data.records)
-    budget = left_of(
-        PrivacyBudget(target_epsilon=request.target_epsilon, target_delta=delta),
-        request.earlier,
-    )
+    data, budget = request.data, _budget(request)
     settings = plan_training.recipe_for(
         declared.document(data), data.records, request.wishes.pretrained
     )
@@ -130,7 +126,10 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         declared.document(data),
         begin=request.wishes.pretrained,
     )
+    if request.wishes.arithmetic == "discrete":
+        whole_numbers.check_clipping(request.wishes.clipping)
     phases = _phases(request, preset, allocation, training, budget)
+    whole_numbers.check(declared.document(data), training, phases)
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,
@@ -142,7 +141,22 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         accounting=plan_costs.account(phases, budget, others=request.second_opinions),
         digest="0" * 64,
     )
+    plan_checks.check_unit(draft.budget, draft.data, draft.phases)
     return plan.seal(draft)
+
+
+def _budget(request: PlanRequest) -> PrivacyBudget:
+    """Return what is left to spend."""
+    records, delta = request.data.records, request.target_delta
+    if delta is None:
+        delta = default_delta(records)
+    check_delta(delta, records)
+    whole = PrivacyBudget(
+        target_epsilon=request.target_epsilon,
+        target_delta=delta,
+        unit=request.data.unit or PrivacyUnit(),
+    )
+    return left_of(whole, request.earlier)
 
 
 def _written(budget: PrivacyBudget, earlier: Spent) -> plan.PlanBudget:

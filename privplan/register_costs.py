@@ -84,7 +84,7 @@ def full(
     return Cost(
         epsilon=found.upper,
         delta=2 * delta if refundable else delta,
-        least=found.lower,
+        least=found.least_claim,
     )
 
 
@@ -122,11 +122,11 @@ def realised(entry: Reserve, counted: Mapping[str, int]) -> Cost:
     share = entry.budget.target_delta / (ends * _SAFETY)
     found = _epsilon(event, share, entry.budget.adjacency)
     if found.upper < whole.epsilon:
-        return Cost(epsilon=found.upper, delta=whole.delta, least=found.lower)
+        return Cost(epsilon=found.upper, delta=whole.delta, least=found.least_claim)
     return Cost(
         epsilon=whole.epsilon,
         delta=whole.delta,
-        least=min(whole.least, found.lower),
+        least=min(whole.least, found.least_claim),
     )
 
 

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from privplan import canonical, moments, register_filter
 from privplan.budget import PrivacyBudget
@@ -19,6 +20,9 @@ from privplan.filters import PrivacyFilter
 from privplan.grants import RDP_FILTER, Grant
 from privplan.ledger_entries import LedgerHead
 from privplan.register_entries import Begin, Reserve, Settle
+
+if TYPE_CHECKING:
+    from privplan.plan_plot import Figure
 
 NOTHING_READ = ComposedEvent(events=())
 
@@ -190,6 +194,17 @@ class DataSet:
     def granted(self) -> tuple[float, float]:
         """What is granted over all runs: epsilon, delta."""
         return self.grant.epsilon, self.grant.delta
+
+    def plot(self) -> Figure:
+        """Return what each run took and what is left, as a picture."""
+        from privplan import views  # noqa: PLC0415 - a view; stands above
+
+        return views.spending(self)
+
+    def _repr_html_(self) -> str:
+        from privplan import views  # noqa: PLC0415 - a view; stands above
+
+        return views.data_set(self)._repr_html_()
 
     def _filtered(
         self, found: PrivacyFilter, epsilon: float, event: Event

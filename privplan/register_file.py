@@ -49,6 +49,11 @@ class RegisterContent:
             return None
         return self.entries[sequence - 1][0].hash
 
+    def _repr_html_(self) -> str:
+        from privplan import views  # noqa: PLC0415 - a view; stands above
+
+        return views.register(self)._repr_html_()
+
 
 class Writer:
     """An open register; every entry is checked against the newest state and forced.

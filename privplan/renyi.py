@@ -7,6 +7,7 @@ several runs (`selection.py`).
 
     Gaussian                  order / (2 z^2)
     Poisson-sampled Gaussian  log A / (order - 1), A = E_Q[((1-q) + q e^w)^order]
+        in whole numbers      the same, at the next whole order (`discrete_cost.py`)
     Laplace, two-point        closed forms
 
 A is a sum of positive terms at whole orders and a quadrature with a bound on its error
@@ -32,6 +33,7 @@ from privplan.events import (
     GaussianEvent,
     LaplaceEvent,
     NonPrivateEvent,
+    PoissonSampledDiscreteGaussianEvent,
     PoissonSampledGaussianEvent,
     RandomizedResponseEvent,
     phases,
@@ -158,6 +160,10 @@ def _one(event: ChargedEvent, order: float) -> float:
             found = 0.5 * order / noise / noise if noise > 1e-150 else math.inf
         case PoissonSampledGaussianEvent(sample_rate=rate, noise_multiplier=noise):
             found = _sampled(rate, noise, order)
+        case PoissonSampledDiscreteGaussianEvent(
+            sample_rate=rate, noise_multiplier=noise
+        ):  # a divergence grows with its order, and whole orders are proven
+            found = _sampled(rate, noise, float(math.ceil(order)))
         case LaplaceEvent(noise_multiplier=noise):
             found = _laplace(1 / noise, order)
         case RandomizedResponseEvent(epsilon=epsilon):
@@ -191,7 +197,7 @@ def _two_point(epsilon: float, order: float) -> float:
 def _sampled(rate: float, noise: float, order: float) -> float:
     """Bound one sampled step; no worse than if every record were in the batch."""
     plain = 0.5 * order / noise / noise if noise > 1e-150 else math.inf
-    if not plain * order < 1e6:  # far beyond any epsilon that protects
+    if rate == 1 or not plain * order < 1e6:  # far beyond any epsilon that protects
         return plain
     if order == int(order):
         log_a = _log_a_whole(rate, noise, int(order))

@@ -30,9 +30,11 @@ from privplan.plan import Plan, PlanOpinion
 from privplan.register_run import reservation_of
 from privplan.reliance import relied_on, trains
 from privplan.report_mechanism import (
+    arithmetic,
     charged_labels,
     clipping,
     covered,
+    in_whole_numbers,
     noise,
     sampling,
 )
@@ -90,7 +92,7 @@ def build(plan: Plan, ledger: LedgerContent, around: Surroundings) -> Predicate:
         data=_commitment(ledger),
         code=_code(around),
         utility=around.utility,
-        limitations=words.LIMITATIONS,
+        limitations=words.limitations(in_whole_numbers=in_whole_numbers(plan)),
         reservation=reservation_of(ledger),
         written=moments.text(moments.now()),
         rules=rules_of(ledger),
@@ -136,6 +138,7 @@ def realised(plan: Plan, ledger: LedgerContent) -> Realised:
         phases=counts,
         spent_epsilon_upper=spent.upper,
         sessions=ledger.sessions,
+        processes=ledger.processes,
         finished=all(part.counted == part.planned for part in counts),
     )
 
@@ -192,6 +195,7 @@ def _claim(plan: Plan, bracket: accounting.Bracket, begun: Realised) -> Claim:
             delta=budget.target_delta,
             adjacency=budget.adjacency.value,
             unit=budget.unit,
+            max_records=budget.max_records_per_unit,
             phases=[(p.phase, p.counted, p.planned) for p in begun.phases],
         ),
         definition="approximate-dp",
@@ -247,7 +251,7 @@ def _mechanism(plan: Plan, ledger: LedgerContent) -> Mechanism:
         non_finite_gradients="count as zero",
         empty_batch="a step of noise only",
         randomness=words.SEEDED if ledger.unsafe else words.RANDOMNESS,
-        arithmetic="L1 float64 on a public grid",
+        arithmetic=arithmetic(plan),
     )
 
 

@@ -18,6 +18,7 @@ from privplan.plan import (
     QueryPhase,
     SyntheticPhase,
 )
+from privplan.report_schema import Arithmetic
 
 Sampling = Literal[
     "poisson",
@@ -74,9 +75,13 @@ def sampling(plan: Plan) -> Sampling:
 
 
 def clipping(plan: Plan) -> str:
-    """Say what bounds one record's contribution."""
+    """Say what bounds the contribution of one record, or of one unit of several."""
+    column = plan.data.unit_column
+    one = "record, averaged over its noise draws"
+    if column is not None:
+        one = f"'{column}', averaged over noise draws that its records share"
     said = [
-        "one gradient per record, averaged over its noise draws, then clipped in L2 "
+        f"one gradient per {one}, then clipped in L2 "
         f"over all trained parameters ({phase.name}: {_bound(phase)})"
         for phase in plan.private_phases
     ]
@@ -87,7 +92,29 @@ def clipping(plan: Plan) -> str:
     return "; ".join(said) or "no private phase"
 
 
+def arithmetic(plan: Plan) -> Arithmetic:
+    """Say in which numbers noise was added, as a level."""
+    if not in_whole_numbers(plan):
+        return "L1 float64 on a public grid"
+    if _queries(plan):
+        return (
+            "L2 whole numbers, exact discrete Gaussian noise; queries L1 float64 on a "
+            "public grid"
+        )
+    return "L2 whole numbers, exact discrete Gaussian noise"
+
+
+def in_whole_numbers(plan: Plan) -> bool:
+    """Return whether the training is in whole numbers."""
+    return any(phase.in_whole_numbers for phase in plan.private_phases)
+
+
 def _bound(phase: PrivatePhase) -> str:
+    if phase.in_whole_numbers:
+        return (
+            f"C = {phase.max_grad_norm!r}, and cut toward zero to whole steps of a "
+            "grid, no longer than C by counting"
+        )
     if phase.adaptive is None:
         return f"C = {phase.max_grad_norm!r}"
     return (
@@ -101,7 +128,10 @@ def noise(plan: Plan) -> str:
     said = []
     for phase in plan.private_phases:
         said.append(
-            "Gaussian on the clipped sum, standard deviation noise_multiplier * C"
+            "discrete Gaussian on the sum in whole steps of a grid, parameter at least "
+            "noise_multiplier * C in steps, rounded up"
+            if phase.in_whole_numbers
+            else "Gaussian on the clipped sum, standard deviation noise_multiplier * C"
         )
         if phase.synthetic_weight > 0:
             said.append(

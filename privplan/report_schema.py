@@ -18,6 +18,12 @@ from privplan.preflight import PreflightPart
 PREDICATE_TYPE = "https://privplan.dev/attestation/dp-training/v1"
 
 Words = dict[str, str]
+Arithmetic = Literal[
+    "L1 float64 on a public grid",
+    "L2 whole numbers, exact discrete Gaussian noise",
+    "L2 whole numbers, exact discrete Gaussian noise; queries L1 float64 on a public "
+    "grid",
+]
 
 
 class Epsilon(Document):
@@ -63,7 +69,7 @@ class Mechanism(Document):
     """How noise was added, in words a reader can compare with the code."""
 
     event: EventField
-    trains: str
+    trains: str | None = None
     sampling: Literal[
         "poisson",
         "poisson; every record once per query",
@@ -76,7 +82,7 @@ class Mechanism(Document):
     non_finite_gradients: Literal["count as zero"]
     empty_batch: Literal["a step of noise only"]
     randomness: str
-    arithmetic: Literal["L1 float64 on a public grid"]
+    arithmetic: Arithmetic
 
 
 class PhaseCount(Document):
@@ -94,6 +100,7 @@ class Realised(Document):
     spent_epsilon_upper: Number
     sessions: int = Field(ge=0)
     finished: bool
+    processes: Count = 1
 
 
 class LedgerPart(Document):
@@ -182,6 +189,11 @@ class Predicate(Document):
     rules: RulesPart | None = None
     preflight: PreflightPart | None = None
     audits: tuple[AuditReference, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from privplan import views  # noqa: PLC0415 - a view; stands above
+
+        return views.predicate(self)._repr_html_()
 
 
 class Surroundings(Document):

@@ -56,16 +56,26 @@ AUTOENCODER = (
     "learned from this alone, and none of it holds a protected record: {data}."
 )
 PUBLIC_IMAGES = "These images hold no protected record: {data}."
+_COLUMN = (
+    "The column '{column}' says rightly whose each record is. That no unit has more "
+    "records than stated was enforced when they were loaded."
+)
 
-LIMITATIONS: tuple[str, ...] = (
+_LIMITATIONS: tuple[str, ...] = (
     "A signature proves who made this statement and that it was not edited. It does "
     "not prove that noise was drawn.",
     "A hash chain shows edits. Whoever holds the whole ledger could rewrite it from "
     "the start; compare its head with one noted elsewhere.",
     "The bound covers this one run. Other runs on the same data add to it.",
-    "Noise is float64 on a public grid of powers of two. That closes the known attack "
-    "on low bits; it is a hardening, not a proof.",
     "Groups of k related records are protected k times less.",
+)
+_IN_FLOATS = (
+    "Noise is float64 on a public grid of powers of two. That closes the known attack "
+    "on low bits; it is a hardening, not a proof."
+)
+_IN_WHOLE_NUMBERS = (
+    "Noise of the training is exact on whole numbers. Its sampler takes a time that "
+    "depends on the noise it draws, and queries beside it are in float64."
 )
 
 RANDOMNESS = (
@@ -75,6 +85,17 @@ RANDOMNESS = (
 SEEDED = "AES-256-CTR under keys from a seed: predictable, so it protects nobody"
 
 DENOMINATOR = "expected batch size, a constant of the plan; queries are sums"
+
+
+def limitations(*, in_whole_numbers: bool) -> tuple[str, ...]:
+    """Say what no report can promise.
+
+    Args:
+        in_whole_numbers: Whether the training is.
+    """
+    last = _IN_WHOLE_NUMBERS if in_whole_numbers else _IN_FLOATS
+    return (*_LIMITATIONS[:-1], last, _LIMITATIONS[-1])
+
 
 _STATEMENT = (
     "Training read the private records only through the events listed here; together "
@@ -88,6 +109,22 @@ _UNFINISHED = (
 )
 
 
+def assumptions(unit_column: str | None) -> dict[str, str]:
+    """Return what is assumed, where a column names the units or none does.
+
+    Example:
+        >>> "rightly" in assumptions("patient")["unit-contribution"]
+        True
+    """
+    if unit_column is None:
+        return dict(ASSUMPTIONS)
+    return ASSUMPTIONS | {
+        "unit-contribution": _COLUMN.format(column=unit_column),
+        "n-public": "The number of units is public by declaration; nothing protects "
+        "it, and none of the numbers of their records.",
+    }
+
+
 def statement(
     *,
     epsilon: float,
@@ -95,6 +132,7 @@ def statement(
     adjacency: str,
     unit: str,
     phases: Sequence[tuple[str, int, int]],
+    max_records: int = 1,
 ) -> str:
     """Return the one sentence that a report claims, and a second if it must.
 
@@ -104,6 +142,7 @@ def statement(
         adjacency: Of the claim.
         unit: Of privacy.
         phases: Name, steps that count and steps planned of each.
+        max_records: The most records of one unit.
 
     Example:
         >>> said = statement(
@@ -117,7 +156,7 @@ def statement(
         epsilon=canonical.text_up(epsilon, 4),
         delta=canonical.decimal_text(delta),
         adjacency=adjacency,
-        unit=unit,
+        unit=unit if max_records == 1 else f"{unit} of up to {max_records:,} records",
     )
     open_phases = [
         f"{begun:,} of {planned:,} steps of phase '{name}'"

@@ -9,6 +9,7 @@ way: if the phases without an unknown cost too much already, how much.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from privplan import accounting, calibration, canonical, checks
@@ -20,6 +21,7 @@ from privplan.events import (
     LaplaceEvent,
     NonPrivateEvent,
     NoOpEvent,
+    PoissonSampledDiscreteGaussianEvent,
     PoissonSampledGaussianEvent,
     RandomizedResponseEvent,
     SelfComposedEvent,
@@ -225,10 +227,8 @@ def scaled(event: Event, scale: float) -> Event:
             return GaussianEvent(noise_multiplier=noise * scale)
         case LaplaceEvent(noise_multiplier=noise):
             return LaplaceEvent(noise_multiplier=noise * scale)
-        case PoissonSampledGaussianEvent(sample_rate=rate, noise_multiplier=noise):
-            return PoissonSampledGaussianEvent(
-                sample_rate=rate, noise_multiplier=noise * scale
-            )
+        case PoissonSampledGaussianEvent() | PoissonSampledDiscreteGaussianEvent():
+            return replace(event, noise_multiplier=event.noise_multiplier * scale)
         case SelfComposedEvent():
             return SelfComposedEvent(
                 event=scaled(event.event, scale), count=event.count

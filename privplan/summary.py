@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from privplan import accounting, events
 from privplan.borrowed import ElsewherePhase
+from privplan.phase_source import source_of
 from privplan.plan import (
     GaussianPhase,
     Plan,
@@ -30,7 +31,6 @@ from privplan.plan import (
     SyntheticPhase,
     whole_event,
 )
-from privplan.plan_parts import source_of
 from privplan.stages import Source, StageName
 
 

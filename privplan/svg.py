@@ -101,6 +101,92 @@ def bar_chart(title: str, *, rows: Sequence[tuple[str, float, str]]) -> str:
     return "".join(parts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A part of an axis and what it is; both ends above 0."""
+
+    low: float
+    high: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A named row of spans."""
+
+    label: str
+    spans: tuple[Span, ...]
+
+
+def span_chart(title: str, *, x: str, rows: Sequence[Row], kinds: Sequence[str]) -> str:
+    """Return rows of coloured spans over a logarithmic axis, as the inside of an SVG.
+
+    Twice as wide as other charts, for `alone`. Each kind has one colour; its name
+    stands in the line below the title.
+
+    Args:
+        title: Above it.
+        x: Below the axis.
+        rows: At least one, with at least one span.
+        kinds: All there are, four at most; each keeps its colour in every chart.
+
+    Example:
+        >>> row = Row(label="a", spans=(Span(low=0.1, high=1.0, kind="b"),))
+        >>> span_chart("t", x="x", rows=[row], kinds=["b"]).count("<rect")
+        2
+    """
+    spans = [span for row in rows for span in row.spans]
+    axis = _Axis(min(s.low for s in spans), max(s.high for s in spans), log=True)
+    present = {span.kind for span in spans}
+    colours = {
+        kind: colour
+        for kind, colour in zip(kinds, _COLOURS, strict=False)
+        if kind in present
+    }
+    left, wide = 130, 2 * WIDTH - 130 - 20
+    step = min((HEIGHT - 56 - _BOTTOM) / len(rows), 34.0)
+    bottom = 56 + step * len(rows)
+    parts = [_text(WIDTH, 18, title, "middle", _INK, extra=' font-weight="bold"')]
+    for index, (kind, colour) in enumerate(colours.items()):
+        at = left + 110.0 * index
+        parts += [_box(at, 30, 12, 12, colour), _text(at + 17, 40, kind, "start", _INK)]
+    for tick in axis.ticks():
+        at = left + wide * axis.part(tick)
+        parts.append(_stroke(at, 52, at, bottom))
+        parts.append(_text(at, bottom + 14, f"{tick:g}", "middle", _INK))
+    for index, row in enumerate(rows):
+        top = 56 + index * step
+        parts.append(_text(left - 8, top + step / 2 + 1, row.label, "end", _INK))
+        for span in row.spans:
+            start, end = (left + wide * axis.part(v) for v in (span.low, span.high))
+            size = max(end - start - 1, 1)
+            parts.append(_box(start, top, size, step * 0.7, colours[span.kind]))
+    parts.append(_text(left + wide / 2, bottom + 32, x, "middle", _INK))
+    return "".join(parts)
+
+
+def bars_height(rows: int) -> int:
+    """Return how high a picture of so many bars has to be; more are drawn thinner."""
+    return min(_TOP + 34 * rows + 12, HEIGHT)
+
+
+def spans_height(rows: int) -> int:
+    """Return how high a picture of so many rows of spans has to be."""
+    return min(56 + 34 * rows + _BOTTOM, HEIGHT)
+
+
+def alone(chart: str, *, alt: str, wide: int = 2 * WIDTH, high: int = HEIGHT) -> str:
+    """Return an SVG of one chart, with a text for who cannot see it.
+
+    Args:
+        chart: Its inside.
+        alt: The text.
+        wide: In pixels; `span_chart` needs the default.
+        high: In pixels.
+    """
+    return _whole(chart, wide, alt, high)
+
+
 def side_by_side(charts: Sequence[str], *, alt: str) -> str:
     """Return one SVG of several charts, with a text for who cannot see it."""
     wide = WIDTH * len(charts)
@@ -108,11 +194,15 @@ def side_by_side(charts: Sequence[str], *, alt: str) -> str:
         f'<g transform="translate({WIDTH * index} 0)">{chart}</g>'
         for index, chart in enumerate(charts)
     )
+    return _whole(inside, wide, alt)
+
+
+def _whole(inside: str, wide: int, alt: str, high: int = HEIGHT) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {HEIGHT}" '
-        f'width="{wide}" height="{HEIGHT}" role="img" aria-label="{escape(alt)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" '
+        f'width="{wide}" height="{high}" role="img" aria-label="{escape(alt)}" '
         f'font-family="sans-serif" font-size="11">'
-        f'<rect width="{wide}" height="{HEIGHT}" fill="#fff"/>{inside}</svg>'
+        f'<rect width="{wide}" height="{high}" fill="#fff"/>{inside}</svg>'
     )
 
 
@@ -166,6 +256,13 @@ def _frame(across: _Axis, up: _Axis) -> str:
         parts.append(_stroke(_x(0), at, _x(1), at))
         parts.append(_text(_LEFT - 5, at + 4, f"{tick:g}", "end", _INK))
     return "".join(parts)
+
+
+def _box(x: float, y: float, wide: float, high: float, colour: str) -> str:
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" '
+        f'fill="{colour}"/>'
+    )
 
 
 def _names(x: str, y: str) -> str:

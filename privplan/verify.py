@@ -24,16 +24,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from privplan import (
-    accounting,
-    canonical,
-    ledger,
-    ledger_export,
-    opinions,
-    reliance,
-    signing,
-)
+from privplan import accounting, canonical, ledger, ledger_export, opinions, signing
 from privplan import plan as plans
+from privplan import reliance as relying
+from privplan import report_mechanism as mechanisms
 from privplan import report_words as words
 from privplan.errors import IntegrityError, PrivplanError
 from privplan.fields import read_document
@@ -96,14 +90,14 @@ def verify(
         findings.append(finding)
         if finding.outcome is Outcome.FAILED and number in {"V1", "V2"}:
             break
-    said = case.predicate
-    return Verdict(findings=tuple(findings), predicate=said, keyids=case.keyids)
+    keyids, said = case.keyids, case.predicate
+    return Verdict(findings=tuple(findings), predicate=said, keyids=keyids)
 
 
 def alone(said: Predicate) -> tuple[Finding, ...]:
     """Take the steps that need what a report says and nothing else, and no time."""
-    case = _Case(text=b"", folder=_NOWHERE, trusted=(), ledger_path=_NOWHERE)
-    case.predicate = said
+    place = _NOWHERE
+    case = _Case(text=b"", folder=place, trusted=(), ledger_path=place, predicate=said)
     return tuple(_take(case, *step) for step in _STEPS if step[0] in _ALONE)
 
 
@@ -134,6 +128,8 @@ def _schema(case: _Case) -> str:
 def _plan(case: _Case) -> str:
     inside = plans.from_text(plans.to_text(case.report().plan).encode())
     path = case.folder / PLAN_FILE
+    if case.report().mechanism.arithmetic != mechanisms.arithmetic(inside):
+        raise _wrong("the report names another arithmetic than its plan")
     if not path.exists():
         return f"plan {inside.digest[:16]} (inside the report; no file {PLAN_FILE})"
     if plans.read(path).digest != inside.digest:
@@ -199,6 +195,8 @@ def _steps(case: _Case) -> str:
         raise _wrong("the report's steps do not fit what it says of the run's end")
     if case.content is None:
         raise _NotTakenError("the ledger was not available to count again")
+    if said.realised.processes > case.content.processes:
+        raise _wrong("the report names more processes than its ledger")
     for part in said.realised.phases:
         counted = case.content.counted(part.phase)
         if not part.counted <= counted <= part.planned:
@@ -215,12 +213,11 @@ def _steps(case: _Case) -> str:
 def _epsilon(case: _Case) -> str:
     said = case.report()
     claim, budget = said.claim, said.plan.budget
-    if (claim.delta, claim.adjacency, claim.unit, claim.epsilon.target) != (
-        budget.target_delta,
-        budget.adjacency,
-        budget.unit,
-        budget.target_epsilon,
-    ):
+    unit = (claim.unit, claim.max_records_per_unit)
+    if (claim.delta, claim.adjacency, claim.epsilon.target, *unit) != (
+        budget.target_delta, budget.adjacency, budget.target_epsilon,
+        budget.unit, budget.max_records_per_unit,
+    ):  # fmt: skip
         raise _wrong("the claim names another budget than the plan")
     found = accounting.epsilon(
         said.plan.event, delta=claim.delta, adjacency=claim.adjacency
@@ -231,10 +228,7 @@ def _epsilon(case: _Case) -> str:
             f"{found.upper:.9g}"
         )
     if not claim.epsilon.upper <= claim.epsilon.target:
-        raise _wrong(
-            f"the claim, epsilon {claim.epsilon.upper:.9g}, is above the target "
-            f"{claim.epsilon.target:g}"
-        )
+        raise _wrong(f"the claim, {claim.epsilon.upper:.9g}, is above the target")
     return (
         f"recomputed {canonical.text_up(found.upper, 4)}, claimed "
         f"{canonical.text_up(claim.epsilon.upper, 4)}, target {claim.epsilon.target:g}"
@@ -249,9 +243,8 @@ def _second_opinion(case: _Case) -> str:
     others = opinions.besides(found.method, asked)
     if not opinions.agree(found.lower, found.upper, others):
         raise _wrong("the accountants disagree about the events of this plan")
-    return "; ".join(
-        f"{other.name} {other.lower:.4f} to {other.upper:.4f}" for other in others
-    )
+    said_by = (f"{o.name} ({o.method}) {o.lower:.4f} to {o.upper:.4f}" for o in others)
+    return "; ".join(said_by)
 
 
 def _exclusions(case: _Case) -> str:
@@ -259,7 +252,7 @@ def _exclusions(case: _Case) -> str:
     absent = [what for what in words.EXCLUSIONS if what not in named]
     if absent or len(named) != len(set(named)):
         raise _wrong(f"an exclusion is missing or doubled: {(absent or named)[0]}")
-    return f"all {len(words.EXCLUSIONS)} are there; {reliance.check(case.report())}"
+    return f"all {len(words.EXCLUSIONS)} are there; {relying.check(case.report())}"
 
 
 def _verdict(case: _Case) -> str:
@@ -269,27 +262,24 @@ def _verdict(case: _Case) -> str:
     if case.content is not None and case.content.unsafe:
         raise _wrong("the ledger says the noise was drawn from a seed")
     sentence = words.statement(
-        epsilon=said.claim.epsilon.upper,
-        delta=said.claim.delta,
-        adjacency=said.claim.adjacency.value,
-        unit=said.claim.unit,
+        epsilon=said.claim.epsilon.upper, delta=said.claim.delta,
+        adjacency=said.claim.adjacency.value, unit=said.claim.unit,
+        max_records=said.claim.max_records_per_unit,
         phases=[(p.phase, p.counted, p.planned) for p in said.realised.phases],
-    )
+    )  # fmt: skip
     if said.claim.statement != sentence:
         raise _wrong("the sentence of the claim is not what its numbers say")
     return sentence
 
 
 def _preflight(case: _Case) -> str:
-    found = judge(case.report())
-    if found is None:
+    if (found := judge(case.report())) is None:
         raise _NotTakenError("this report carries no preflight")
     return found
 
 
 def _wrong(problem: str) -> IntegrityError:
-    hint = "ask the one who signed for an unchanged report and its files"
-    return IntegrityError(problem, hint=hint)
+    return IntegrityError(problem, hint="ask the signer for an unchanged report")
 
 
 _STEPS: tuple[tuple[str, str, Callable[[_Case], str]], ...] = (

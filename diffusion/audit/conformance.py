@@ -9,7 +9,7 @@ import torch
 
 from diffusion import laws
 from diffusion.audit.common import Progress, silent
-from diffusion.blueprint import mechanism_of
+from diffusion.blueprint import engine_name, mechanism_of
 from diffusion.canaries import Steps, carry_out
 from diffusion.per_example import engine
 from diffusion.randomness import RandomSource
@@ -64,7 +64,7 @@ def _phase(
         parts.append(
             carry_out(
                 mechanism,
-                engine(options.engine),
+                engine(engine_name(options, phase)),
                 steps=min(_AT_ONCE, steps - done),
                 members=torch.arange(CANARIES),
                 width=CANARIES,

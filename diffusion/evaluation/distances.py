@@ -77,7 +77,7 @@ def kernel_distance(a: Features, b: Features) -> float:
     Example:
         >>> a = np.array([[1.0], [-1.0]])
         >>> round(kernel_distance(a, a + 1.0), 6)
-        8.0
+        -13.0
     """
     _check(a, b, least=2)
     within = [

@@ -12,6 +12,7 @@ scores are plain numbers and may go into a report. Against private records each 
 is `Local` and no exporter takes it.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from diffusion.data import ImageSet, PublicImages
@@ -23,6 +24,7 @@ from diffusion.evaluation.distances import (
 )
 from diffusion.evaluation.features import Extractor, extractor
 from diffusion.local import Local
+from privplan.tables import Table
 
 DEFAULT_FEATURES = "encoder"
 
@@ -73,6 +75,23 @@ class Scores:
         found["frechet pooled-pixels"] = self.frechet_pooled_pixels
         found |= {"samples": self.samples, "tested on": self.tested_on}
         return {name: float(value) for name, value in found.items()}
+
+
+def side_by_side(found: Mapping[str, Scores]) -> Table:
+    """Return scores as a table: one column for each set of images.
+
+    Args:
+        found: Scores by the name that stands above the column; at least one.
+    """
+    numbers = [scores.numbers() for scores in found.values()]
+    return Table(
+        caption="Against public held-out images",
+        titles=("score", *found),
+        rows=tuple(
+            (name.replace("_", " "), *(f"{one[name]:.4g}" for one in numbers))
+            for name in numbers[0]
+        ),
+    )
 
 
 def evaluate(

@@ -49,7 +49,7 @@ def check(
         *_laws(_own_noise(network, setting, images)),
         *_laws(_canaries(setting)),
         *(_share(found) for found in replay(release, neighbours)),
-        *_stays(network, setting, images),
+        *of_learning(network, setting, images),
     ]
 
 
@@ -95,23 +95,20 @@ def _canaries(setting: Setting) -> list[Measured]:
     )
 
 
-def _stays(network: nn.Module, setting: Setting, images: PrivateImages) -> list[Check]:
-    """Take one real step, with a real optimiser; what does not learn must stay."""
+def of_learning(
+    network: nn.Module, setting: Setting, images: PrivateImages
+) -> list[Check]:
+    """Take one real step, with a real optimiser; what does not learn must stay.
+
+    Args:
+        network: A copy is changed.
+        setting: The step.
+        images: A few made-up pictures.
+    """
     moved = copy.deepcopy(network)
     trained = {n for n, p in moved.named_parameters() if p.requires_grad}
     before = {n: t.detach().clone() for n, t in moved.state_dict().items()}
-    learner = replace_optimiser(listening(moved))
-    private_step(
-        learner,
-        images,
-        mechanism=replace(
-            setting.mechanism, sample_rate=1.0, noise_multiplicity=1, beside=None
-        ),
-        loss=setting.loss,
-        performance=setting.performance,
-        random=RandomSource(),
-        spend=lambda: None,
-    )
+    _real_step(moved, setting, images)
     after = moved.state_dict()
     same = {name: torch.equal(before[name], after[name]) for name in before}
     return [
@@ -136,11 +133,30 @@ def _stays(network: nn.Module, setting: Setting, images: PrivateImages) -> list[
     ]
 
 
+def _real_step(network: nn.Module, setting: Setting, images: PrivateImages) -> None:
+    """Take one private step, long enough that every weight moves visibly."""
+    learner = replace_optimiser(listening(network))
+    mechanism = replace(
+        setting.mechanism, sample_rate=1.0, noise_multiplicity=1, beside=None
+    )
+    # the noise then moves each weight by about its multiplier, which float32 shows
+    bound = mechanism.clipping_now(learner).max_grad_norm
+    learner.learning_rate = mechanism.expected_batch_size / bound
+    private_step(
+        learner,
+        images,
+        mechanism=mechanism,
+        loss=setting.loss,
+        performance=setting.performance,
+        random=RandomSource(),
+        spend=lambda: None,
+    )
+
+
 def replace_optimiser(learner: Learner) -> Learner:
     """Give a learner an optimiser that moves every weight that has a gradient."""
     trained = [p for p in learner.network.parameters() if p.requires_grad]
     learner.optimiser = torch.optim.SGD(trained, lr=0.0)
-    learner.learning_rate = 1e-3
     return learner
 
 

@@ -14,10 +14,7 @@ image is refused, because a record dropped unseen makes the declared n wrong. Fi
 and folders whose names begin with a dot do not count. EXIF rotation is not applied.
 """
 
-import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,35 +23,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffusion.readers import labels_csv
+from diffusion.readers.decoding import FORMATS, mode_of, opened
 from diffusion.readers.image_set import DataShape
 from diffusion.readers.records import Records, Split, allow_size, refusing, resized
 from privplan.errors import DataError
 
 DEFAULT_CLASSES = 10
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".pgm": "PPM",
-    ".ppm": "PPM",
-}
-MAX_IMAGE_PIXELS = 2**26
-_LET_THROUGH = (
-    SyntaxError,
-    struct.error,
-    IndexError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    OverflowError,
-)
-"""What Pillow's decoders raise on damaged files beside OSError and ValueError."""
-_GREY_MODES = {"1", "L", "LA"}
-_COLOUR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +88,7 @@ class ImageFolder:
 
     def _first(self) -> tuple[str, int, int]:
         with self._opened(self.files[0]) as image:
-            mode = "L" if image.mode in _GREY_MODES else "RGB"
-            return mode, image.height, image.width
+            return mode_of(image), image.height, image.width
 
     def _decode(
         self, file: Path, mode: str, image_size: int | None
@@ -126,45 +99,12 @@ class ImageFolder:
                 converted = resized(converted, image_size)
             return np.asarray(converted, dtype=np.uint8)
 
-    @contextmanager
-    def _opened(self, file: Path) -> Iterator[Image.Image]:
-        """Open a file whose header is acceptable; any failure is one DataError."""
-        kind = FORMATS[file.suffix.lower()]
-        with refusing(self._one()), warnings.catch_warnings():
-            # our own limit follows, and Pillow's warning would print the size
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            try:
-                with Image.open(file, formats=[kind]) as image:
-                    self._check(image)
-                    yield image
-            except Image.DecompressionBombError:
-                raise self._too_large() from None
-            except _LET_THROUGH:
-                raise EOFError from None
-
-    def _check(self, image: Image.Image) -> None:
-        if image.width * image.height > MAX_IMAGE_PIXELS:
-            raise self._too_large()
-        if image.mode not in _GREY_MODES | _COLOUR_MODES:
-            raise DataError(
-                f"{self._one()} has more than 8 bits per channel",
-                hint="convert it to 8 bits with a range that you choose",
-            )
-        if getattr(image, "n_frames", 1) != 1:
-            raise DataError(
-                f"{self._one()} holds several frames",
-                hint="save each frame as a file of its own",
-            )
-
-    def _too_large(self) -> DataError:
-        return DataError(
-            f"{self._one()} declares more than {MAX_IMAGE_PIXELS // 10**6} "
-            "million pixels",
-            hint="scale it down, or check the file",
+    def _opened(self, file: Path) -> AbstractContextManager[Image.Image]:
+        return opened(
+            file,
+            kinds=(FORMATS[file.suffix.lower()],),
+            what=f"an image in '{self.source}'",
         )
-
-    def _one(self) -> str:
-        return f"an image in '{self.source}'"
 
 
 def find_images(source: Path, split: Split, classes: int | None) -> ImageFolder:
@@ -179,14 +119,14 @@ def find_images(source: Path, split: Split, classes: int | None) -> ImageFolder:
         DataError: No images, no labels, no such split, or a file that is no image.
     """
     with refusing(f"'{source}'"):
-        root, catalogue = _split_root(source, split)
+        root, catalogue = split_root(source, split)
         if (root / labels_csv.NAME).exists():
             table = labels_csv.read_table(root, source=source)
             files, labels = table.files, table.labels
             found = DEFAULT_CLASSES
         else:
-            names = [folder.name for folder in _class_folders(catalogue)]
-            files, labels = _from_class_folders(root, names, source)
+            names = [folder.name for folder in class_folders(catalogue)]
+            files, labels = _fromclass_folders(root, names, source)
             found = len(names)
     if not files:
         raise DataError(
@@ -203,8 +143,12 @@ def find_images(source: Path, split: Split, classes: int | None) -> ImageFolder:
     )
 
 
-def _split_root(source: Path, split: Split) -> tuple[Path, Path]:
-    """Return the folder of the split, and the one that numbers the classes."""
+def split_root(source: Path, split: Split) -> tuple[Path, Path]:
+    """Return the folder of the split, and the one that numbers the classes.
+
+    Raises:
+        DataError: There is no such split.
+    """
     train = source / "train"
     if _is_layout(train):
         root = source / split
@@ -221,10 +165,11 @@ def _split_root(source: Path, split: Split) -> tuple[Path, Path]:
 def _is_layout(folder: Path) -> bool:
     if (folder / labels_csv.NAME).is_file():
         return True
-    return folder.is_dir() and bool(_class_folders(folder))
+    return folder.is_dir() and bool(class_folders(folder))
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def class_folders(folder: Path) -> list[Path]:
+    """Return the subfolders that stand for classes, in order of their names."""
     return [entry for entry in _visible(folder) if entry.is_dir()]
 
 
@@ -233,7 +178,7 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
-def _from_class_folders(
+def _fromclass_folders(
     root: Path, names: list[str], source: Path
 ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     if any(entry.suffix.lower() in FORMATS for entry in _visible(root)):
@@ -241,7 +186,7 @@ def _from_class_folders(
             f"'{source}' holds images that belong to no class",
             hint="put them into one subfolder per class, or add a labels.csv",
         )
-    if any(folder.name not in names for folder in _class_folders(root)):
+    if any(folder.name not in names for folder in class_folders(root)):
         raise DataError(
             f"'{source}' has a class in test that is not in train",
             hint="name the class folders alike; an empty one is allowed",

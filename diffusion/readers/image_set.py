@@ -8,18 +8,22 @@ line or a traceback is a release nobody accounted for.
     uint8 [n, c, h, w], 0..255  --batch(indices)-->  float32 [b, c, h, w], -1..1
 
 Pixels stay bytes until a batch is drawn: four times less memory, and the mapping
-x / 127.5 - 1 is a public constant, never a minimum or maximum of the data.
+x / 127.5 - 1 is a public constant, never a minimum or maximum of the data. A set may
+also leave its pixels in its files and read them when a batch is drawn (`PixelStore`),
+and its records may belong to units of privacy (`Units`).
 """
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from diffusion.readers.units import Units
 from privplan import canonical
 from privplan.errors import DataError, ParameterError
 
@@ -29,8 +33,9 @@ class DataShape:
     """What a file's headers say of a data set.
 
     Attributes:
-        records: Number of images. Under add-or-remove-one adjacency it is itself
-            private, until the owner of the data declares it public.
+        records: Number of images, or of units where images belong to units. Under
+            add-or-remove-one adjacency it is itself private, until the owner of the
+            data declares it public.
         channels: 1 for grey, 3 for RGB.
         height: In pixels.
         width: In pixels.
@@ -44,37 +49,69 @@ class DataShape:
     classes: int
 
 
+@runtime_checkable
+class PixelStore(Protocol):
+    """Pixels that stay in their files until they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Return (records, channels, height, width)."""
+        ...
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Return uint8 pixels [batch, channels, height, width] of some records."""
+        ...
+
+    def content_digest(self, classes: int) -> str:
+        """Return a SHA-256 of all contents, labels and units, in hex; private."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ImageSet(ABC):
     """Images and their labels; use `PrivateImages` or `PublicImages`.
 
     Attributes:
-        images: uint8 pixels, [records, channels, height, width].
+        pixels: uint8, [records, channels, height, width]; or where they are stored.
         labels: int64 classes, [records], each in 0..classes-1.
         classes: Number of classes; declared, never counted.
+        units: Which records belong together; None if each stands for itself.
 
     Raises:
         DataError: Wrong shape or type, not one label per image, a label out of range.
     """
 
-    images: Tensor
+    pixels: Tensor | PixelStore
     labels: Tensor
     classes: int
+    units: Units | None = None
     is_private: ClassVar[bool]
 
     def __post_init__(self) -> None:
-        _check(self.images, self.labels, self.classes)
+        _check(self.pixels, self.labels, self.classes)
 
     @abstractmethod
     def __repr__(self) -> str:
         """Say what may be said of this set."""
 
     @property
+    def images(self) -> Tensor:
+        """All pixels, uint8; reads a stored set whole."""
+        if isinstance(self.pixels, Tensor):
+            return self.pixels
+        return self.pixels.read(torch.arange(len(self.labels)))
+
+    @property
+    def contributors(self) -> int:
+        """How many there are to sample from: units, or records without any."""
+        return len(self.labels) if self.units is None else len(self.units)
+
+    @property
     def shape(self) -> DataShape:
-        """Number, channels, size and classes of the images."""
-        records, channels, height, width = self.images.shape
+        """Number of records or units; channels, size and classes of the images."""
+        _, channels, height, width = self.pixels.shape
         return DataShape(
-            records=records,
+            records=self.contributors,
             channels=channels,
             height=height,
             width=width,
@@ -101,9 +138,43 @@ class ImageSet(ABC):
             >>> images.item(), labels.item()
             (1.0, 0)
         """
-        _check_inside(indices, self.images.shape[0])
-        pixels = self.images[indices].to(torch.float32)
-        return pixels / 127.5 - 1.0, self.labels[indices]
+        inside = (indices >= 0) & (indices < len(self.labels))
+        if not bool(inside.all()):
+            # torch would say how many records there are
+            raise ParameterError(
+                "an index lies outside the image set",
+                hint="draw indices from 0 up to, not including, the number of records",
+            )
+        stored = self.pixels
+        found = stored[indices] if isinstance(stored, Tensor) else stored.read(indices)
+        return self._shown(found), self.labels[indices]
+
+    def shown(
+        self, chosen: Int64[Tensor, " batch"], *, seeds: Sequence[int], draws: int
+    ) -> Int64[Tensor, " shown"]:
+        """Return which records the draws of some contributors show.
+
+        Args:
+            chosen: Contributors, from `diffusion.poisson`.
+            seeds: One for each, from `record_rows.record_seeds`.
+            draws: K.
+
+        Returns:
+            The records themselves, or, where there are units, a record for each draw of
+            each unit, K-major; either is what `record_rows.rows_at` takes.
+        """
+        if self.units is None:
+            return chosen
+        return self.units.shown(chosen, seeds=seeds, draws=draws)
+
+    @property
+    def measured(self) -> "ImageSet":
+        """The set whose contents the digest is of."""
+        return self
+
+    def _shown(self, stored: Tensor) -> Tensor:
+        """Turn what is stored into what a network is shown."""
+        return stored.to(torch.float32) / 127.5 - 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -132,72 +203,11 @@ class PublicImages(ImageSet):
         return f"PublicImages({self.shape})"
 
 
-@final
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class PrivateLatents(PrivateImages):
-    """Private images as a public autoencoder sees them; kept in memory alone.
-
-    Attributes:
-        origin: The images they are of; the digest of the set is theirs.
-    """
-
-    origin: PrivateImages
-
-    def __post_init__(self) -> None:
-        _check_latents(self.images, self.origin)
-
-    def batch(
-        self, indices: Int64[Tensor, " batch"]
-    ) -> tuple[Float32[Tensor, "batch channels height width"], Int64[Tensor, " batch"]]:
-        """Return the chosen latents with their labels; else as `ImageSet.batch`."""
-        _check_inside(indices, len(self.labels))
-        return self.images[indices], self.labels[indices]
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class PublicLatents(PublicImages):
-    """Public images as an autoencoder sees them.
-
-    Attributes:
-        origin: The images they are of; the digest of the set is theirs.
-    """
-
-    origin: PublicImages
-
-    def __post_init__(self) -> None:
-        _check_latents(self.images, self.origin)
-
-    def batch(
-        self, indices: Int64[Tensor, " batch"]
-    ) -> tuple[Float32[Tensor, "batch channels height width"], Int64[Tensor, " batch"]]:
-        """Return the chosen latents with their labels; else as `ImageSet.batch`."""
-        _check_inside(indices, len(self.labels))
-        return self.images[indices], self.labels[indices]
-
-
-def made_up(pixels: Tensor, labels: Tensor, classes: int) -> PrivateImages:
-    """Return pixels that nobody sent as private images, or as latents of such.
-
-    Args:
-        pixels: 0..255, shape (n, channels, height, width); channels beyond those of an
-            image are taken for latents.
-        labels: Their classes.
-        classes: Number of classes.
-
-    Example:
-        >>> pixels = torch.zeros(2, 4, 3, 3, dtype=torch.uint8)
-        >>> made_up(pixels, torch.tensor([0, 1]), 2).shape.channels
-        4
-    """
-    if pixels.shape[1] in (1, 3):
-        return PrivateImages(pixels, labels, classes)
-    origin = PrivateImages(pixels[:, :1], labels, classes)
-    return PrivateLatents(pixels.float() / 127.5 - 1.0, labels, classes, origin)
-
-
 def data_digest(images: ImageSet) -> str:
     """Return the SHA-256 over shape, pixels and labels, in hex; order matters.
+
+    Of a stored set, over shape, labels, units and the digest of each record's file
+    content, whatever the bound on records per unit.
 
     Tells at resume whether the data are still the same. The digest of private images
     confirms a guess of the whole set, so it is itself private: keep it beside the
@@ -208,42 +218,22 @@ def data_digest(images: ImageSet) -> str:
         >>> data_digest(PublicImages(pixels, torch.tensor([0]), 1))[:16]
         '79c9ae9d2731350d'
     """
-    if isinstance(images, PrivateLatents | PublicLatents):
-        return data_digest(images.origin)
+    images = images.measured
+    pixels = images.pixels
+    if not isinstance(pixels, Tensor):
+        return pixels.content_digest(images.classes)
     header = canonical.canonical_bytes(
-        {"form": "images/1", "shape": [*images.images.shape], "classes": images.classes}
+        {"form": "images/1", "shape": [*pixels.shape], "classes": images.classes}
     )
     sha = hashlib.sha256(len(header).to_bytes(8, "big") + header)
-    sha.update(images.images.contiguous().numpy().data)
+    sha.update(pixels.contiguous().numpy().data)
     sha.update(images.labels.numpy().astype("<i8").data)
     return sha.hexdigest()
 
 
-def _check_inside(indices: Tensor, records: int) -> None:
-    inside = (indices >= 0) & (indices < records)
-    if not bool(inside.all()):
-        # torch would say how many records there are
-        raise ParameterError(
-            "an index lies outside the image set",
-            hint="draw indices from 0 up to, not including, the number of records",
-        )
-
-
-def _check_latents(latents: Tensor, origin: ImageSet) -> None:
-    if latents.ndim != 4 or latents.dtype != torch.float32:
-        raise DataError(
-            "the latents are not float32 numbers [records, channels, height, width]",
-            hint="encode images with diffusion.latents",
-        )
-    if len(latents) != len(origin.images):
-        raise DataError(
-            "latents and images do not match: there must be one latent for every image",
-            hint="encode images with diffusion.latents",
-        )
-
-
-def _check(images: Tensor, labels: Tensor, classes: int) -> None:
-    if images.ndim != 4 or images.dtype != torch.uint8 or images.shape[1] not in (1, 3):
+def _check(images: Tensor | PixelStore, labels: Tensor, classes: int) -> None:
+    bytes_ = not isinstance(images, Tensor) or images.dtype == torch.uint8
+    if not bytes_ or len(images.shape) != 4 or images.shape[1] not in (1, 3):
         raise DataError(
             "the images are not uint8 pixels of shape [records, 1 or 3, height, width]",
             hint="give grey or RGB images with values 0..255",

@@ -4,12 +4,14 @@
     scans/0001.png,3
     scans/0002.png,0
 
-The header is required; other columns are allowed and not read. `file` is a path
-inside the folder, `label` a whole number from 0. Names are refused: to number them
-one would have to collect the names that occur, which is a fact about the records.
+The header is required; other columns are allowed, and read only where one is named as
+the unit of privacy. `file` is a path inside the folder, `label` a whole number from 0.
+Names are refused: to number them one would have to collect the names that occur, which
+is a fact about the records.
 """
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -46,23 +48,19 @@ def read_table(root: Path, *, source: Path) -> Table:
             missing, or outside the folder.
     """
     what = f"labels.csv in '{source}'"
-    rows = _rows(root / NAME, what)
-    names = tuple(PurePosixPath(row["file"]) for row in rows)
+    found = list(rows(root / NAME, what))
+    names = tuple(PurePosixPath(row["file"]) for row in found)
     if len(set(names)) != len(names):
-        # one record counted twice weighs twice as much as its noise hides
-        raise DataError(f"{what} names a file twice", hint="keep one row per image")
-    if any(name.is_absolute() or ".." in name.parts for name in names):
-        raise DataError(
-            f"{what} names a file outside the folder",
-            hint="write paths from the folder of labels.csv downwards",
-        )
+        raise named_twice(what)
+    for name in names:
+        check_name(name, what)
     files = tuple(root / name for name in names)
     if not all(file.is_file() for file in files):
         raise DataError(
             f"{what} names a file that does not exist",
             hint="write paths as they are spelled in the folder, ending included",
         )
-    return Table(files=files, labels=tuple(row["label"] for row in rows))
+    return Table(files=files, labels=tuple(row["label"] for row in found))
 
 
 def label_numbers(labels: tuple[str, ...], *, source: Path) -> NDArray[np.int64]:
@@ -84,26 +82,52 @@ def label_numbers(labels: tuple[str, ...], *, source: Path) -> NDArray[np.int64]
     return np.array([int(text) for text in texts], dtype=np.int64)
 
 
-def _rows(path: Path, what: str) -> list[dict[str, str]]:
+def check_name(name: PurePosixPath, what: str) -> None:
+    """Refuse a path that leads out of the folder.
+
+    Raises:
+        DataError: It does.
+    """
+    if name.is_absolute() or ".." in name.parts:
+        raise DataError(
+            f"{what} names a file outside the folder",
+            hint="write paths from the folder of labels.csv downwards",
+        )
+
+
+def named_twice(what: str) -> DataError:
+    """Return the refusal of a record that is there twice.
+
+    Counted twice, it would weigh twice as much as its noise hides.
+    """
+    return DataError(f"{what} names a file twice", hint="keep one row per image")
+
+
+def rows(path: Path, what: str) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table by the names of its columns.
+
+    Raises:
+        DataError: It is no table, lacks a column, or a row is ragged.
+    """
     try:
         with refusing(what), path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or ()
-            rows = list(reader)
+            if not {"file", "label"} <= set(reader.fieldnames or ()):
+                raise DataError(
+                    f"{what} lacks the column 'file' or 'label'",
+                    hint="let its first line be: file,label",
+                )
+            for row in reader:
+                # csv marks a long row by the key None and fills a short one with None
+                if None in row or None in row.values():
+                    raise DataError(
+                        f"{what} has a row with more or fewer fields than its first "
+                        "line",
+                        hint="quote fields that contain commas",
+                    )
+                yield row
     except csv.Error:
         raise DataError(
             f"{what} is not a table of comma-separated values",
             hint="save it as CSV with commas, in UTF-8",
         ) from None
-    if not {"file", "label"} <= set(columns):
-        raise DataError(
-            f"{what} lacks the column 'file' or 'label'",
-            hint="let its first line be: file,label",
-        )
-    # csv marks a long row by the key None and fills a short one with None
-    if any(None in row or None in row.values() for row in rows):
-        raise DataError(
-            f"{what} has a row with more or fewer fields than its first line",
-            hint="quote fields that contain commas",
-        )
-    return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -13,6 +14,7 @@ from privplan.contour.loss import Direction, Loss, from_phases
 from privplan.contour.solve import Found
 from privplan.contour.tilt import too_hard
 from privplan.errors import CannotCertifyError
+from privplan.events import PoissonSampledDiscreteGaussianEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +87,13 @@ def estimate(found: Sequence[Phase], epsilon: float) -> float:
 
 def resemblance(found: Sequence[Phase]) -> float:
     """Return mu^2 of the Gaussian that resembles the loss; a start for searches."""
-    return from_phases(found, Direction.REMOVE).clt()
+    resembling = [
+        replace(phase, event=phase.event.continuous)
+        if isinstance(phase.event, PoissonSampledDiscreteGaussianEvent)
+        else phase
+        for phase in found
+    ]
+    return from_phases(resembling, Direction.REMOVE).clt()
 
 
 @_guarded

@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from privplan.errors import CannotCertifyError
 from privplan.events import (
     GaussianEvent,
     LaplaceEvent,
     NonPrivateEvent,
+    PoissonSampledDiscreteGaussianEvent,
     PoissonSampledGaussianEvent,
     RandomizedResponseEvent,
 )
@@ -113,6 +115,9 @@ def from_phases(
         direction: Removing or adding.
         sensitivity: Factor on the sensitivity of plain Gaussian and Laplace queries.
 
+    Raises:
+        CannotCertifyError: Some of the noise is discrete.
+
     Example:
         >>> from privplan.events import phases
         >>> query = GaussianEvent(noise_multiplier=2.0)
@@ -128,6 +133,11 @@ def from_phases(
                 terms.append(phase.count * (sensitivity / noise) ** 2)
             case PoissonSampledGaussianEvent(sample_rate=rate, noise_multiplier=noise):
                 sampled.append(Sampled(rate, noise, phase.count))
+            case PoissonSampledDiscreteGaussianEvent():
+                raise CannotCertifyError(
+                    "these are losses of continuous noise",
+                    hint="ask privplan.accounting, which bounds discrete noise too",
+                )
             case LaplaceEvent(noise_multiplier=noise):
                 pure.append(Pure(sensitivity / noise, False, phase.count))  # noqa: FBT003
             case RandomizedResponseEvent(epsilon=epsilon):

@@ -216,7 +216,9 @@ def _guessing_and_found(found: tuple[tuple[float, float], ...]) -> tuple[Line, L
 def _ticks(top: float) -> tuple[tuple[float, str], ...]:
     """Return round values from 0 up to the top, four to nine of them."""
     size = 10.0 ** math.floor(math.log10(top))
-    step = next(s for s in (0.1, 0.2, 0.25, 0.5, 1.0) if top / (s * size) <= 8) * size
+    step = (
+        next(s for s in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if top / (s * size) <= 8) * size
+    )
     return tuple(
         (place * step, f"{place * step:.6g}") for place in range(int(top / step) + 1)
     )

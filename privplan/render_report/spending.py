@@ -87,7 +87,10 @@ def _phases(said: Predicate, costs: tuple[PhaseCost, ...]) -> Table:
 
 def _mechanism(event: events.Event) -> tuple[str, str]:
     match event:
-        case events.PoissonSampledGaussianEvent():
+        case (
+            events.PoissonSampledGaussianEvent()
+            | events.PoissonSampledDiscreteGaussianEvent()
+        ):
             return f"{event.sample_rate:g}", f"{event.noise_multiplier:g}"
         case events.GaussianEvent():
             return "1", f"{event.noise_multiplier:g}"

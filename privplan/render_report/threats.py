@@ -25,6 +25,13 @@ _HIGH_EPSILON = 10.0
 Row = tuple[str, Badge, str]
 
 
+_FLOATS = {
+    "L1": "It closes the known attack on low bits; it is not a proof.",
+    "L2": "Sums and noise of the training are exact, and a gradient's length is "
+    "counted after rounding. Time taken, and queries, are not covered.",
+}
+
+
 def section(said: Predicate) -> Section:
     """Return the section about threats.
 
@@ -75,7 +82,7 @@ def _parameters(said: Predicate) -> tuple[Row, ...]:
             "the wrong unit: a person with several records",
             _ASSUMED,
             f"The unit is one {claim.unit} with at most {claim.max_records_per_unit:,} "
-            "records. Nobody checked this bound against the data here.",
+            f"records. {_checked(said)}",
         ),
         (
             "the number of records is itself secret",
@@ -83,6 +90,15 @@ def _parameters(said: Predicate) -> tuple[Row, ...]:
             f"n = {records:,} is {claim.n_status.replace('-', ' ')}; nothing protects "
             "it.",
         ),
+    )
+
+
+def _checked(said: Predicate) -> str:
+    if said.plan.data.unit_column is None:
+        return "Nobody checked this bound against the data here."
+    return (
+        "The bound was enforced at loading; whether the column says rightly whose a "
+        "record is, nobody checked."
     )
 
 
@@ -104,8 +120,7 @@ def _mechanism(said: Predicate) -> tuple[Row, ...]:
         (
             "floating point",
             _PARTLY,
-            f"{found.arithmetic}. It closes the known attack on low bits; it is not a "
-            "proof.",
+            f"{found.arithmetic}. {_FLOATS[found.arithmetic[:2]]}",
         ),
         (
             "side channels: time, memory, power",

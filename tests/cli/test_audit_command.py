@@ -41,7 +41,7 @@ def test_a_preflight_that_fails_is_refused_in_two_lines(refused, place, monkeypa
         return real(total, noise_multiplier=0.9 * noise_multiplier, **named)
 
     monkeypatch.setattr(trainer, "noisy_sum", less)
-    code, message = refused("preflight", "--json")
+    code, message = refused("preflight")
     assert code == 5
     assert "noise" in message
 

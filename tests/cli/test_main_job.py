@@ -65,6 +65,7 @@ def test_the_run_folder_holds_everything_the_job_promises(job):
     }
     assert names == {
         "plan.json",
+        "preflight.json",
         "ledger.sqlite",
         "checkpoint/state.safetensors",
         "checkpoint/model.safetensors",

@@ -164,15 +164,13 @@ def test_a_cell_of_other_settings_is_another_cell(tmp_path, digits, changed):
 
 
 def test_a_cell_file_that_was_edited_into_nonsense_is_refused(tmp_path, digits):
-    from privplan.errors import DocumentError
-
     bench = bench_in(tmp_path, digits, recipes=("gaussian",))
     first = tasks(bench)[:1]
     (cell,) = fill(bench, digits, first, begins=lambda _: None)
     (path,) = (tmp_path / "cells").iterdir()
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"scores": {"cnn": "NaN"}}))
-    with pytest.raises(DocumentError):
+    with pytest.raises(ParameterError, match="NaN"):
         list(fill(bench, digits, first, begins=lambda _: None))
     assert cell.scores["cnn"] == pytest.approx(float(content["scores"]["cnn"]))
 

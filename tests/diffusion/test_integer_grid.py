@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusion import integer_grid
-from diffusion.blueprint import mechanism_of, performance_of
+from diffusion.blueprint import engine_name, mechanism_of, performance_of
 from diffusion.clipping import Clipping
 from diffusion.denoisers import loss_of
 from diffusion.integer_grid import GridEngine, IntegerGrid, noisy_grid_sum
@@ -20,13 +20,14 @@ from diffusion.randomness import RandomSource
 from diffusion.trainer import private_step
 from diffusion.watching import RunOptions
 from privplan import accounting, discrete_cost, renyi
-from privplan.errors import ParameterError, PolicyError
+from privplan.errors import ParameterError
 from privplan.events import (
     GaussianEvent,
-    LaplaceEvent,
     PoissonSampledGaussianEvent,
     SelfComposedEvent,
 )
+from privplan.plan_phases import Wishes
+from privplan.planner import PlanRequest, make_plan
 from privplan.stages import Source
 from tests.contracts import test_engines as contract
 
@@ -214,10 +215,18 @@ def test_at_whole_orders_the_lattice_costs_what_the_line_does(
     assert down <= bound * (1 + 1e-9)
 
 
-def test_between_whole_orders_and_for_other_noise_nothing_is_claimed():
+def test_nothing_is_claimed_between_whole_orders():
     assert all(order == int(order) for order in discrete_cost.WHOLE_ORDERS)
-    with pytest.raises(PolicyError, match="LaplaceEvent"):
-        discrete_cost.epsilon_upper(LaplaceEvent(noise_multiplier=1.0), delta=1e-5)
+
+
+def test_the_step_of_a_plan_in_whole_numbers_has_its_grid():
+    """Float noise under a discrete event would be charged by another's proof."""
+    wishes = Wishes(steps=5, sample_rate=0.05, arithmetic="discrete")
+    (phase,) = make_plan(PlanRequest(target_epsilon=3.0, wishes=wishes)).private_phases
+    grid = mechanism_of(phase).grid
+    assert grid is not None
+    assert grid.sigma >= phase.mechanism.noise_multiplier * grid.radius
+    assert engine_name(RunOptions(), phase) == "loop"
 
 
 def test_the_proven_epsilon_is_a_little_above_the_exact_one_of_the_line():

@@ -18,7 +18,7 @@ from diffusion.blueprint import network_of
 from diffusion.clipping import Clipping
 from diffusion.engines.loop import LoopEngine
 from diffusion.engines.record_gradients import empty_sum
-from diffusion.preflight import flight, structure
+from diffusion.preflight import flight, steps, structure
 from diffusion.preflight.gradients import check as check_engine
 from diffusion.releases import made_up, of_plan, setting_of
 from diffusion.run import train
@@ -208,6 +208,18 @@ def test_an_honest_network_passes_every_check(fly):
     assert {"private: huge", "private: frozen"} <= names
 
 
+def test_a_large_batch_does_not_make_an_honest_step_look_dead(plan):
+    """Divided by a large batch, the noise of a step is lost in the float32 of a weight
+    near 1; a preflight that then sees nothing move refuses an honest run by chance.
+    """
+    setting = setting_of(plan, plan.private_phases[0], OPTIONS)
+    large = replace(setting.mechanism, expected_batch_size=1e12)
+    setting = replace(setting, mechanism=large)
+    found = steps.of_learning(Tiny(), setting, made_up(plan, 3))
+    assert {check.found.name for check in found} == {"frozen", "trained"}
+    assert all(check.found.holds for check in found)
+
+
 class Mean(nn.Module):
     """Looks along the batch, and is of no type anybody refuses."""
 
@@ -358,7 +370,7 @@ def test_a_preflight_of_the_whole_plan_passes_and_can_be_read_again(small):
 def test_networks_begin_where_nothing_flows_and_are_shaken(plan):
     """The last layer begins at zero; all other gradients would be zero too."""
     network = network_of(plan)
-    assert float(network.conv_out.weight.detach().abs().sum()) == 0
+    assert not network.conv_out.weight.any()
     moved = rehearsal.shaken(network)
-    assert float(moved.conv_out.weight.detach().abs().sum()) > 0
-    assert float(network.conv_out.weight.detach().abs().sum()) == 0
+    assert moved.conv_out.weight.any()
+    assert not network.conv_out.weight.any()

@@ -8,7 +8,7 @@ from diffusion import checkpoint, queries, run, sampling
 from diffusion.data import PrivateImages
 from diffusion.queries import allocated, noisy_answer, sample_labels
 from diffusion.randomness import RandomSource
-from diffusion.watching import Silent
+from diffusion.watching import RunOptions, Silent
 from privplan import canonical, ledger
 from privplan import plan as plans
 from privplan.errors import BudgetExceededError, DataError, StepFailedError
@@ -120,6 +120,7 @@ def test_a_failing_query_tells_nothing_of_the_records(
     def fail(*_, **__):
         raise MemoryError("could not allocate 1437 records")
 
+    run.preflight(kinds["untrained"], RunOptions())  # tried before anything fails
     monkeypatch.setattr(queries, "query", fail)
     with pytest.raises(StepFailedError) as caught:
         run.train(kinds["untrained"], digits, tmp_path / "run")

@@ -4,6 +4,7 @@ import pytest
 
 from tests.diffusion.conftest import (  # noqa: F401 - fixtures
     digits,
+    flown_once,
     kinds,
     small,
     small_plan,

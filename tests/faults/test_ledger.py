@@ -8,6 +8,7 @@ import pytest
 from diffusion import checkpoint, enforce, run, trainer
 from diffusion import phases as phases_room
 from diffusion.data import PrivateImages
+from diffusion.watching import RunOptions
 from privplan import (
     canonical,
     ledger,
@@ -35,6 +36,8 @@ from tests.privplan import test_ledger_faults as disks
 from tests.privplan import test_ledger_tampering as tampering
 from tests.privplan import test_register_crashes as crowd
 from tests.privplan.test_ledger import BOUND, begin
+
+pytestmark = pytest.mark.usefixtures("flown_once")
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +260,8 @@ def test_eight_reservations_at_once_never_pass_the_grant(caught, tmp_path):
 def test_a_step_that_runs_out_of_memory_stays_counted_and_says_nothing(
     caught, small_plan, digits, tmp_path, monkeypatch
 ):
+    run.preflight(small_plan, RunOptions())  # its steps are right; the run's are not
+
     def fail(*_, **__):
         raise MemoryError("could not allocate rows for 173 records")
 
@@ -301,6 +306,7 @@ def test_spending_after_sampling_is_caught(
     caught, small_plan, digits, tmp_path, monkeypatch
 ):
     """A crash between the two would leave a step that nobody wrote down."""
+    run.preflight(small_plan, RunOptions())  # samples too, and spends nothing
     seen, draw, right = [], trainer.poisson_batch, phases_room.private_step
 
     def watched(*given, **named):

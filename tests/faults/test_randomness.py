@@ -57,6 +57,7 @@ def nothing_random_is_kept(folder):
 
 @fault("R2")
 @pytest.mark.slow
+@pytest.mark.usefixtures("flown_once")
 def test_random_state_in_a_checkpoint_is_caught(caught, small_plan, digits, tmp_path):
     """With one record changed, two iterates from one state differ by its gradient."""
     folder = tmp_path / "run"
@@ -84,6 +85,7 @@ def test_one_key_for_two_steps_is_caught(caught, monkeypatch):
 
 @fault("R4")
 @pytest.mark.slow
+@pytest.mark.usefixtures("flown_once")
 def test_a_seeded_run_claims_nothing(caught, small_plan, digits, tmp_path):
     folder = tmp_path / "run"
     run.train(

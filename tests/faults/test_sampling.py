@@ -162,6 +162,7 @@ def test_a_forked_worker_cannot_draw_with_its_parents_stream(caught):
 
 @fault("S8")
 @pytest.mark.slow
+@pytest.mark.usefixtures("flown_once")
 def test_other_records_after_a_pause_are_refused(caught, small_plan, digits, tmp_path):
     """A subset has another n; a replaced record has the same, and is seen as well."""
     folder = tmp_path / "run"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffusion import trainer
-from diffusion.evaluate import evaluate_locally
+from diffusion.evaluation.scores import evaluate_locally
 from diffusion.local import Local
 from diffusion.noise_levels import LogNormal
 from diffusion.record_rows import Showing, rows_at
@@ -116,7 +116,7 @@ def test_a_score_on_private_images_cannot_be_exported(caught):
 
 
 def _scores():
-    from diffusion.evaluate import Scores
+    from diffusion.evaluation.scores import Scores
 
     return Scores
 

@@ -79,12 +79,10 @@ from tests.faults.catching import fault
 pytest_plugins = []
 
 @fault("M4")
-@pytest.mark.slow
 def test_nobody_looks(caught):
     pass
 
 @fault("M5")
-@pytest.mark.slow
 def test_a_test_that_fails_catches_nothing(caught):
     caught.without_effect("said too early")
     assert False

@@ -12,6 +12,7 @@ from privplan.events import (
     LaplaceEvent,
     NonPrivateEvent,
     NoOpEvent,
+    PoissonSampledDiscreteGaussianEvent,
     PoissonSampledGaussianEvent,
     RandomizedResponseEvent,
     SelfComposedEvent,
@@ -22,6 +23,11 @@ leaves = st.one_of(
     st.builds(GaussianEvent, noise_multiplier=positive),
     st.builds(
         PoissonSampledGaussianEvent,
+        sample_rate=st.floats(1e-9, 1.0),
+        noise_multiplier=positive,
+    ),
+    st.builds(
+        PoissonSampledDiscreteGaussianEvent,
         sample_rate=st.floats(1e-9, 1.0),
         noise_multiplier=positive,
     ),

@@ -8,13 +8,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from privplan import svg
+from privplan import plan_compare, plan_plot, svg
 from privplan.canonical import text_up
 from privplan.planner import PlanRequest, make_plan
+from privplan.stages import Source
 from privplan.summary import phase_costs
 
 ROOT = Path(__file__).parents[2]
 DRAWN = "coarse=synthetic,context=synthetic,cleaning=synthetic"
+FREE = PlanRequest(target_epsilon=1.0, stages=DRAWN)
 
 
 def parsed(text):
@@ -48,7 +50,7 @@ def test_text_and_html_hold_the_same_numbers(plan):
 
 
 def test_a_plan_without_private_steps_shows_too():
-    free = make_plan(PlanRequest(target_epsilon=1.0, stages=DRAWN))
+    free = make_plan(FREE)
     assert "epsilon 0" in str(free.table())
     parsed(free.plot().svg)
 
@@ -93,3 +95,33 @@ def test_showing_a_plan_loads_no_plot_library_and_no_torch():
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "set()"
+
+
+def test_the_stages_of_several_plans_have_a_row_each(plan):
+    drawn = plan_plot.stages({"mine": plan, "free": make_plan(FREE)})
+    parsed(drawn.svg)
+    for word in ("mine", "free", "gaussian", "private", "synthetic"):
+        assert f">{word}</text>" in drawn.svg
+
+
+def test_every_source_has_a_colour_and_keeps_it(plan):
+    """Blue for private in one chart and for synthetic in the next would mislead."""
+    assert set(plan_plot._SOURCES) == {source.value for source in Source}
+    both, alone = (
+        plan_plot.stages(x).svg
+        for x in ({"a": plan, "b": make_plan(FREE)}, {"a": plan})
+    )
+    for picture in (both, alone):
+        assert (
+            re.search('fill="(#[0-9a-f]+)"/><text[^>]*>private<', picture)[1]
+            == "#1f5fa8"
+        )
+
+
+def test_differences_are_the_rows_of_the_comparison_that_differ(plan):
+    other = make_plan(PlanRequest(target_epsilon=2.0, stages="best"))
+    table = plan_compare.differences({"one": plan, "two": other})
+    rows = [row for row in plan_compare.compare([plan, other]) if row.differs]
+    assert table.rows == tuple((row.name, *row.values) for row in rows)
+    assert not plan_compare.differences({"one": plan, "same": plan}).rows
+    assert str(plan_compare.differences({"one": plan, "same": plan}))

@@ -311,6 +311,15 @@ def bolder_sentence(predicate):
     predicate["claim"]["statement"] = "Nothing whatever can leak."
 
 
+def larger_unit(predicate):
+    """The sentence fits the lie: only the plan knows better."""
+    claim = predicate["claim"]
+    claim["max_records_per_unit"] = 5
+    claim["statement"] = claim["statement"].replace(
+        "with one record as", "with one record of up to 5 records as"
+    )
+
+
 def finished_sooner(predicate):
     predicate["realised"]["finished"] = False
 
@@ -322,6 +331,7 @@ def finished_sooner(predicate):
         (finished_sooner, {"V6"}),
         (lower_epsilon, {"V7"}),
         (higher_target, {"V7"}),
+        (larger_unit, {"V7"}),
         (smaller_delta, {"V7"}),
         (fewer_steps, {"V6"}),
         (no_exclusion, {"V9"}),

@@ -1,0 +1,311 @@
+"""Real processes on one machine, for `test_several_processes.py`; run as a script.
+
+One helper imports everything once and forks the processes of each case, which meet
+over the loopback. Cases come in as a JSON list, one line of JSON per case goes out:
+how each process ended, after how long, and what it wrote down.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import sklearn.cluster  # noqa: F401 - imported late otherwise, once per process
+import torch
+from torch.distributed import TCPStore
+
+from diffusion import checkpoint, enforce, pacing, run, team, trainer
+from diffusion.blueprint import mechanism_of, performance_of
+from diffusion.data import load_private
+from diffusion.denoisers import loss_of
+from diffusion.parts import TRAINS, new_learned, start_phase
+from diffusion.privatize import noisy_sum
+from diffusion.randomness import RandomSource
+from diffusion.ranks import ALONE
+from diffusion.watching import RunOptions, Silent
+from privplan import plan as plans
+from privplan.errors import PrivplanError
+from privplan.stages import Source
+
+torch.set_num_threads(1)
+PATIENCE = 60.0
+FLY, FLOWN = run.preflight, {}
+
+
+class Notes:
+    """What a process writes down the moment it happens, by means that survive it."""
+
+    def __init__(self, folder, rank):
+        self.path = folder / f"notes-{rank}"
+        self.path.touch()
+
+    def __call__(self, kind, text=""):
+        out = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        os.write(out, f"{kind} {text}\n".encode())
+        os.close(out)
+
+
+class Watching(Silent):
+    """Notes the weights after every step, and asks to stop where a case says so."""
+
+    def __init__(self, case, note, rank):
+        self.note, self.seen = note, 0
+        self.stop_at = case.get("stop", {}).get(str(rank))
+
+    def advance(self, phase, *, done):
+        self.seen += phase.name == "private"
+
+    def should_stop(self):
+        return self.stop_at is not None and self.seen >= self.stop_at
+
+
+def weights_noted(note):
+    """Note a digest of the weights after every update of any phase."""
+    real = trainer.Learner.update
+
+    def update(learner):
+        real(learner)
+        found = hashlib.sha256()
+        for weight in learner.network.parameters():
+            found.update(weight.detach().numpy().tobytes())
+        note("weights", found.hexdigest())
+
+    trainer.Learner.update = update
+
+
+def touching_noted(note):
+    """Note every step that draws a batch: from then on records are touched."""
+    real = trainer.poisson_batch
+
+    def draw(*arguments, **named):
+        note("touched")
+        return real(*arguments, **named)
+
+    trainer.poisson_batch = draw
+
+
+POINTS = {
+    "asking": (enforce.Guard, "spend"),
+    "batch": (trainer, "poisson_batch"),
+    "gradient": (trainer, "accumulate"),
+    "sum": (team.Team, "total"),
+    "noise": (trainer, "noisy_sum"),
+    "publishing": (team.Team, "published"),
+    "update": (trainer.Learner, "update"),
+    "save": (checkpoint, "save_state"),
+    "synthetic": (trainer, "draw_rows"),
+}
+
+
+def at_point(point, at, act):
+    owner, name = POINTS[point]
+    real, seen = getattr(owner, name), [0]
+
+    def call(*arguments, **named):
+        seen[0] += 1
+        if seen[0] == at:
+            act()
+        return real(*arguments, **named)
+
+    setattr(owner, name, call)
+
+
+def fail():
+    raise MemoryError("could not allocate rows for 173 records")
+
+
+ACTS = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "fail": fail,
+}
+
+
+def draws_on_its_own(ranks):
+    """The fault: a process takes its share of a batch that it chose itself."""
+    real = ranks.stream
+
+    def stream(random):
+        real(random)
+        return RandomSource().stream()
+
+    ranks.stream = stream
+
+
+def noise_per_rank(ranks, mechanism):
+    """The fault: every process adds the planned noise to its own part of the sum."""
+    real = team.Team.total
+
+    def total(self, parts, *, drawn):
+        own = noisy_sum(
+            parts,
+            stream=RandomSource().stream(),
+            noise_multiplier=mechanism.noise_multiplier,
+            max_grad_norm=mechanism.clipping.max_grad_norm,
+        )
+        return real(self, own, drawn=drawn)
+
+    team.Team.total = total
+    trainer._noised = lambda total, *_: total
+
+
+def measured(case, plan, images, ranks, note):
+    """Take private steps on empty batches, and note what the noise is made of."""
+    options = RunOptions(ranks=ranks, physical_batch_size=8)
+    learned, phase = new_learned(plan, options), plan.private_phases[0]
+    start_phase(learned, plan, phase)
+    learner = learned.learner
+    mechanism = replace(mechanism_of(phase), sample_rate=1e-12)
+    if case.get("fault") == "noise per rank":
+        noise_per_rank(ranks, mechanism)
+    found = []
+    trainer.Learner.update = lambda one: found.append(
+        torch.cat([p.grad.flatten() for p in one.network.parameters()])
+    )
+    for _ in range(case["steps"]):
+        trainer.private_step(
+            learner,
+            images,
+            mechanism=mechanism,
+            loss=loss_of(plan, plan.intervals(Source.PRIVATE)),
+            performance=performance_of(learner, options),
+            random=RandomSource(),
+            spend=lambda: None,
+        )
+    planned = mechanism.noise_multiplier * mechanism.clipping.max_grad_norm
+    noise = torch.cat(found).double() * mechanism.expected_batch_size / planned
+    note("std", float(noise.std()))
+    note("values", len(noise))
+    note("weights", hashlib.sha256(noise.numpy().tobytes()).hexdigest())
+
+
+def prepared(case, ranks, note):
+    """Put in what the case is about."""
+    touching_noted(note)
+    weights_noted(note)
+    pacing.block = lambda *_, **__: case.get("block", 1)
+    if case.get("rank") == ranks.rank:
+        if "point" in case:
+            at_point(case["point"], case.get("at", 1), ACTS[case["act"]])
+        if case.get("fault") == "draws on its own":
+            draws_on_its_own(ranks)
+    if "chosen" in case:
+        trainer.poisson_batch = lambda *_, **__: torch.tensor(case["chosen"])
+
+
+def child(case, rank, images, port):
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(case["count"]),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    folder = Path(case["folder"])
+    note = Notes(folder, rank)
+    patience = case.get("patience", PATIENCE)
+    ranks = team.join(patience_seconds=patience) if case["count"] > 1 else ALONE
+    plan = plans.read(Path(case["plan"]))
+    prepared(case, ranks, note)
+    if "steps" in case:
+        return measured(case, plan, images, ranks, note)
+    if rank in case.get("other_data", ()):
+        images = type(images)(images.images.flip(0), images.labels.flip(0), 10)
+    options = RunOptions(
+        unsafe_seed=case.get("seed"),
+        physical_batch_size=16,
+        checkpoint_seconds=case.get("seconds", 0.0),
+        ranks=ranks,
+    )
+    mine = folder / "run" if rank == 0 else folder / "nothing"
+    try:
+        result = run.train(
+            plan,
+            images,
+            mine,
+            resume=case.get("resume", False),
+            options=options,
+            watcher=Watching(case, note, rank),
+        )
+    except PrivplanError as error:
+        note("error", f"{type(error).__name__}: {error.message}")
+        raise
+    note("finished", result.finished)
+    if ranks.count > 1:
+        ranks.leave()
+    return None
+
+
+def forked(case, rank, images, port):
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 3
+    try:
+        child(case, rank, images, port)
+        code = 0
+    except BaseException:
+        if case.get("loud"):
+            traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def carried_out(case, images):
+    Path(case["folder"]).mkdir(exist_ok=True)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    began = time.monotonic()
+    pids = {forked(case, r, images, store.port): r for r in range(case["count"])}
+    codes, times, frozen = {}, {}, set()
+    while len(codes) < case["count"]:
+        pid, status = os.waitpid(-1, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            frozen.add(pid)
+        else:
+            codes[pids[pid]] = os.waitstatus_to_exitcode(status)
+            times[pids[pid]] = time.monotonic() - began
+        if frozen and len(codes) == case["count"] - len(frozen):
+            for one in frozen:
+                os.kill(one, signal.SIGKILL)
+            frozen.clear()
+    case["codes"] = [codes[rank] for rank in range(case["count"])]
+    case["seconds_until_end"] = [times[rank] for rank in range(case["count"])]
+    case["notes"] = [
+        [line.split(" ", 1) for line in path.read_text().splitlines()]
+        for path in sorted(Path(case["folder"]).glob("notes-*"))
+    ]
+    return case
+
+
+@functools.cache
+def warmed_up(plan):
+    """Do once in the helper what every process would import or compile for itself."""
+    made = plans.read(Path(plan))
+    FLOWN[made.digest] = FLY(made, RunOptions())
+    run.preflight = lambda plan, options: FLOWN[plan.digest]
+    learned = new_learned(made, RunOptions())
+    for phase in made.phases:
+        start_phase(learned, made, phase)
+        if isinstance(phase, TRAINS):
+            enforce.check_plan(made)
+
+
+def main():
+    images = load_private("digits")
+    for case in json.loads(sys.stdin.read()):
+        warmed_up(case["plan"])
+        sys.stdout.write(json.dumps(carried_out(case, images)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
