@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cli import free_sources, render
+from cli import free_sources, processes, render
 from cli.options import AsJson
 from privplan import checks
 from privplan.autoencoder import Autoencoder
@@ -103,7 +103,7 @@ def autoencoder(
         },
         [(phase, images.get(phase.name)) for phase in phases],
         out,
-        device,
+        processes.device_here(device),
     )
     _show(written, out, as_json=as_json)
 

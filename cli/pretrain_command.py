@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli import free_sources, render
+from cli import free_sources, processes, render
 from cli.options import AsJson, LatentSpaceFolder, Network
 from privplan import checks, network_text, plan_training
 from privplan.autoencoder import latent_of
@@ -114,7 +114,7 @@ def pretrain(
         tuple(phases),
         images,
         out,
-        device=device,
+        device=processes.device_here(device),
         progress=free_sources.said,
     )
     _show(written, out, as_json=as_json)

@@ -16,7 +16,7 @@ def check_data(plan: Plan, images: PrivateImages) -> None:
         PolicyError: n, the unit of privacy, the image shape or the number of classes is
             not as declared.
     """
-    declared, found = plan.data, images.shape
+    declared, found, latent = plan.data, images.measured.shape, plan.training.latent
     column, units = declared.unit_column, images.units
     wanted = None if column is None else (column, plan.budget.max_records_per_unit)
     if wanted != (None if units is None else (units.column, units.max_records)):
@@ -25,14 +25,13 @@ def check_data(plan: Plan, images: PrivateImages) -> None:
             hint="load them with the plan's unit column and bound, or plan anew with "
             "--unit-column",
         )
-    if (found.channels, found.height, found.width) != (
-        declared.channels,
-        declared.height,
-        declared.width,
-    ):
+    seen = (declared.channels, declared.height, declared.width)
+    if latent is not None:
+        seen = (latent.image_channels, latent.image_height, latent.image_width)
+    if (found.channels, found.height, found.width) != seen:
         raise PolicyError(
             "the images do not have the shape the plan declares, "
-            f"{declared.channels} x {declared.height} x {declared.width}",
+            f"{seen[0]} x {seen[1]} x {seen[2]}",
             hint="plan for these data with privplan plan --data, or give --image-size",
         )
     if found.records != declared.records:

@@ -28,7 +28,14 @@ from diffusion.readers.latent_set import (
 )
 from privplan import autoencoder, canonical, files
 from privplan.autoencoder import WEIGHTS_NAME, Autoencoder
-from privplan.errors import DataError, IntegrityError, ParameterError, PolicyError
+from privplan.errors import (
+    DataError,
+    IntegrityError,
+    ParameterError,
+    PolicyError,
+    PrivplanError,
+    StepFailedError,
+)
 from privplan.plan import Plan
 
 FOLDER = "autoencoder"
@@ -188,8 +195,29 @@ def encode_private(images: PrivateImages, space: LatentSpace) -> PrivateLatents:
 
 
 def brought(images: PrivateImages, space: LatentSpace | None) -> PrivateImages:
-    """Bring records to where a plan trains: to latents, if it has such a space."""
-    return images if space is None else encode_private(images, space)
+    """Bring records to where a plan trains: to latents, if it has such a space.
+
+    Raises:
+        ParameterError: They are latents already, and nobody knows of which space.
+        StepFailedError: They could not be encoded; why is withheld.
+    """
+    if isinstance(images, PrivateLatents):
+        raise ParameterError(
+            "these are latents, and a run encodes the images it is given itself",
+            hint="give the images, and the autoencoder in RunOptions(autoencoder=...)",
+        )
+    if space is None:
+        return images
+    try:
+        return encode_private(images, space)
+    except PrivplanError:
+        raise
+    except Exception as error:
+        raise StepFailedError(
+            f"encoding the images failed with {type(error).__name__}; what it says may "
+            "depend on the records and is withheld",
+            hint="if memory is short, give smaller images with --image-size",
+        ) from None
 
 
 def encode_public(images: PublicImages, space: LatentSpace) -> PublicLatents:

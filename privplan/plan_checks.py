@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-from privplan import events, line_grammar, tuning
+from privplan import events, latent_rules, line_grammar, tuning
 from privplan.borrowed import PlanBorrowed
 from privplan.budget_lines import ClippingQuantile
 from privplan.errors import DocumentError, ParameterError, PolicyError
@@ -57,6 +57,7 @@ def check(
     _check_counts(phases)
     _check_sources(stages, phases)
     _check_sharing(phases, training)
+    _check_latent(data, phases, training)
     _check_pretrained(phases, training)
     _check_tuning(data, phases, training)
 
@@ -157,7 +158,6 @@ def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
         training.parameterisation == "timesteps"
     ):
         raise _inconsistent("timesteps are for a borrowed network, and only for one")
-    _check_latent(phases, training)
     mixture = training.mixture
     if mixture is not None:
         ends = (training.sigma_min, *mixture.cuts, training.sigma_max)
@@ -172,20 +172,12 @@ def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
             raise _inconsistent("synthetic_weight is for a mixture, and only for one")
 
 
-def _check_latent(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
-    """Require that what is shown as latents can be: none drawn, none mirrored."""
-    if training.latent is None:
-        return
-    if not 0 < training.latent.scale < float("inf"):
-        raise _inconsistent("the latent scale is not above zero")
-    if training.flip or training.shift:
-        raise _inconsistent("latents are not mirrored or moved")
-    for kind in (SyntheticPhase, PublicPhase, GaussianPhase):
-        if _has(phases, kind):
-            raise _inconsistent(
-                f"records are latents, and a phase of the kind {kind.__name__} is "
-                "about images"
-            )
+def _check_latent(
+    data: PlanData, phases: Sequence[PlanPhase], training: PlanTraining
+) -> None:
+    found = latent_rules.problem(data, phases, training)
+    if found is not None:
+        raise _inconsistent(found[0])
 
 
 def _check_pretrained(phases: Sequence[PlanPhase], training: PlanTraining) -> None:

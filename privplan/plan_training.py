@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from privplan import checks, plan, plan_size, pretrained, tuning
+from privplan import checks, latent_rules, plan, plan_size, pretrained, tuning
 from privplan.errors import ParameterError
 from privplan.network_text import NetworkWishes
 from privplan.plan_phases import Wishes
@@ -213,6 +213,21 @@ def check_used(
             )
 
 
+def check_latent(
+    data: plan.PlanShape, phases: Sequence[plan.PlanPhase], training: plan.PlanTraining
+) -> None:
+    """Refuse a plan on latents that treats them as images.
+
+    Raises:
+        ParameterError: It mirrors them or learns from images beside them, or their
+            shape is not that of the latents.
+    """
+    found = latent_rules.problem(data, phases, training)
+    if found is not None:
+        what, cure = found
+        raise ParameterError(f"this plan does not fit its latents: {what}", hint=cure)
+
+
 def _check_prepared(training: TrainingWishes, kinds: Set[str]) -> None:
     """Refuse to tune a part of a network that knows nothing: the rest never would."""
     if training.tune == tuning.ALL or "private" not in kinds:
@@ -221,7 +236,8 @@ def _check_prepared(training: TrainingWishes, kinds: Set[str]) -> None:
         raise ParameterError(
             f"--tune {training.tune[:40]} leaves the rest of the network as it is, and "
             "it has learned nothing",
-            hint="begin from a checkpoint with --from, or add --pretrain synthetic",
+            hint="begin from a checkpoint with --from"
+            + (", or add --pretrain synthetic" if training.latent is None else ""),
         )
 
 

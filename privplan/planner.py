@@ -130,6 +130,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         whole_numbers.check_clipping(request.wishes.clipping)
     phases = _phases(request, preset, allocation, training, budget)
     whole_numbers.check(declared.document(data), training, phases)
+    plan_training.check_latent(declared.document(data), phases, training)
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,
@@ -142,6 +143,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         digest="0" * 64,
     )
     plan_checks.check_unit(draft.budget, draft.data, draft.phases)
+    plan_checks.check(draft.data, draft.stages, draft.phases, draft.training)
     return plan.seal(draft)
 
 

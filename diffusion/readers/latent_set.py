@@ -115,6 +115,23 @@ def made_up(pixels: Tensor, labels: Tensor, classes: int) -> PrivateImages:
     return of_private(pixels.float() / 127.5 - 1.0, images)
 
 
+def part(images: PrivateImages, which: Tensor) -> PrivateImages:
+    """Return some of what `made_up` returned.
+
+    Args:
+        images: Images or latents without units of privacy.
+        which: Positions, or one truth value for each.
+
+    Example:
+        >>> pixels = torch.zeros(2, 4, 3, 3, dtype=torch.uint8)
+        >>> part(made_up(pixels, torch.tensor([0, 1]), 2), torch.tensor([1])).labels
+        tensor([1])
+    """
+    if isinstance(images, PrivateLatents):
+        return of_private(images.images[which], part(images.origin, which))
+    return PrivateImages(images.images[which], images.labels[which], images.classes)
+
+
 def _check(latents: Tensor | PixelStore, origin: ImageSet) -> None:
     numbers = isinstance(latents, Tensor) and latents.dtype == torch.float32
     if not numbers or len(latents.shape) != 4:
