@@ -24,7 +24,8 @@ def console() -> Console:
 
 
 def talk(text: str) -> None:
-    """Say something on standard error, beside the results."""
+    """Say something on standard error, after the results so far."""
+    sys.stdout.flush()
     sys.stderr.write(text + "\n")
 
 

@@ -29,7 +29,7 @@ from cli.options import (
     UnitColumn,
 )
 from cli.oversight import RegisterFile, TrustFile
-from privplan import network_text, pretrained, summary_json
+from privplan import network_text, presets, pretrained, summary_json
 from privplan import plan as plans
 from privplan.candidates import Compute
 from privplan.plan_choice import choice_of
@@ -69,7 +69,8 @@ def plan(
             help="Alone: coarse and cleaning synthetic, context private. Or "
             "NAME=SOURCE[@SIGMA],... with the sources private, synthetic, public, "
             "gaussian. Or dpdm, syngen-coarse, syngen-cleaning, syngen-finetune, "
-            "best. Left away: every stage private.",
+            "finetune-mixture, best. Left away: best, or every stage private where a "
+            "parameterisation is pinned.",
         ),
     ] = None,
     share: Annotated[
@@ -98,6 +99,10 @@ def plan(
     ] = None,
     synthetic_steps: Annotated[
         int | None, typer.Option(help="Steps on synthetic or public images.")
+    ] = None,
+    repair_steps: Annotated[
+        int | None,
+        typer.Option(help="Synthetic steps after the private ones; synthetic stages."),
     ] = None,
     prior_noise: Annotated[
         float | None, typer.Option(help="Noise multiplier of the Gaussian query.")
@@ -176,7 +181,8 @@ def plan(
         return
     wishes = Wishes(
         steps=steps, sample_rate=sample_rate, noise_multiplicity=noise_multiplicity,
-        synthetic_steps=synthetic_steps, prior_noise=prior_noise,
+        synthetic_steps=synthetic_steps, repair_steps=repair_steps,
+        prior_noise=prior_noise,
         synthetic_weight=synthetic_weight, queries=query_phases(query or []),
         clipping=clipping, arithmetic=arithmetic, learning_rate=learning_rate,
         public=plan_inputs.declared_public(public, beside=data),
@@ -192,15 +198,14 @@ def plan(
         optimiser=optimiser, latent=latent,
     )  # fmt: skip
     request = PlanRequest(
-        target_epsilon=plan_inputs.required(eps),
-        target_delta=delta,
-        earlier=plan_inputs.spent_of(spent),
-        data=known,
-        stages=stages,
-        training=training,
-        wishes=wishes,
-        second_opinions=verify,
-    )
+        target_epsilon=plan_inputs.required(eps), target_delta=delta,
+        earlier=plan_inputs.spent_of(spent), data=known,
+        stages=presets.stages_of(
+            stages, parameterisation, begun=begin_from is not None,
+            in_latents=latent is not None, records_per_unit=max_records_per_unit,
+        ),
+        training=training, wishes=wishes, second_opinions=verify,
+    )  # fmt: skip
     request = replace(request, compute=plan_inputs.compute_of(request, compute, draws))
     if what_if:
         _beside(request, what_if, time=time, as_json=as_json)

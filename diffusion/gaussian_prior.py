@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from diffusion.gaussian_query import QueryConfig, cosine, radius_of
+from diffusion.gaussian_query import QueryConfig, coordinates, radius_of
 from diffusion.loss import RowLoss, Rows
 from privplan.errors import DataError
 
@@ -34,15 +34,15 @@ class GaussianPrior:
     Attributes:
         config: The query it came from.
         means: Mean image of each class and, last, of all; in data units.
-        variances: Variances within a class and, second, of all, along the basis;
-            in squared data units.
-        basis: Orthonormal directions as columns, or None for the cosine basis.
+        variances: Variances within a class and, second, of all; along the basis, then
+            along the coordinates it does not turn; in squared data units.
+        basis: Orthonormal directions as columns, among the correlated coordinates.
     """
 
     config: QueryConfig
     means: Float[Tensor, "classes_and_null size"]
     variances: Float[Tensor, "2 size"]
-    basis: Float[Tensor, "size size"] | None
+    basis: Float[Tensor, "correlated correlated"]
 
     def denoise(
         self,
@@ -63,11 +63,8 @@ class GaussianPrior:
         mean = self.means[labels]
         v = self.variances[(labels == self.config.classes).long()]
         gain = v / (v + sigma.square()[:, None])
-        away = x.flatten(1) - mean
-        if self.basis is None:
-            kept = cosine(gain * cosine(away, self.config), self.config, back=True)
-        else:
-            kept = (gain * (away @ self.basis)) @ self.basis.T
+        away = turned(coordinates(x.flatten(1) - mean, self.config), self.basis)
+        kept = coordinates(turned(gain * away, self.basis.T), self.config, back=True)
         return (mean + kept).reshape(x.shape)
 
     def residual_std(self, sigma: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
@@ -84,7 +81,7 @@ class GaussianPrior:
             config=self.config,
             means=self.means.to(device),
             variances=self.variances.to(device),
-            basis=None if self.basis is None else self.basis.to(device),
+            basis=self.basis.to(device),
         )
 
 
@@ -93,7 +90,8 @@ def fit(noisy: Float64[Tensor, " length"], config: QueryConfig) -> GaussianPrior
 
     Class means are shrunk towards the mean of all by as much as their noise warrants
     (James-Stein); eigenvalues inside the spectrum of the noise are replaced by the
-    average variance that is left.
+    average variance that is left; variances asked for one by one are at least half
+    their noise.
 
     Args:
         noisy: The query plus Gaussian noise of `config.noise_multiplier`.
@@ -122,15 +120,9 @@ def fit(noisy: Float64[Tensor, " length"], config: QueryConfig) -> GaussianPrior
     means, mean = _shrunk_means(sums, counts, config.noise_multiplier / w1)
     share = counts / total
     noise = config.noise_multiplier / w3 / total.item()
-    if config.full_covariance:
-        within = _from_triangle(moments / total, config.size)
-        within = within - (means * share[:, None]).T @ means
-        variance, basis = _clean_spectrum(within, noise)
-        between = ((means - mean) @ basis).square()
-    else:
-        power = (cosine(means, config).square() * share[:, None]).sum(dim=0)
-        variance, basis = (moments / total - power).clamp(min=noise / 2), None
-        between = cosine(means - mean, config).square()
+    centres = coordinates(means, config) * share.sqrt()[:, None]
+    variance, basis = _within(moments / total, centres, config.correlated, noise)
+    between = turned(coordinates(means - mean, config), basis).square()
     radius = radius_of(config)
     variance = (radius**2 * variance).clamp(min=_LEAST_VARIANCE)
     overall = variance + radius**2 * (between * share[:, None]).sum(dim=0)
@@ -138,7 +130,7 @@ def fit(noisy: Float64[Tensor, " length"], config: QueryConfig) -> GaussianPrior
         config=config,
         means=(radius * torch.vstack([means, mean]) + config.centre).float(),
         variances=torch.stack([variance, overall]).float(),
-        basis=None if basis is None else basis.float(),
+        basis=basis.float(),
     )
 
 
@@ -210,6 +202,35 @@ def _shrunk_means(
     noise = sums.shape[1] * (noise_std / counts).square()
     length = away.square().sum(dim=1).clamp(min=1e-12)
     return mean + away * (1 - noise / length).clamp(min=0.0)[:, None], mean
+
+
+def _within(
+    moments: Float64[Tensor, " entries"],
+    centres: Float64[Tensor, "classes size"],
+    correlated: int,
+    noise_std: float,
+) -> tuple[Float64[Tensor, " size"], Float64[Tensor, "correlated correlated"]]:
+    """Take the class means out of the second moments, and the noise off the rest.
+
+    Centres are class means times the root of their share.
+    """
+    triangle = correlated * (correlated + 1) // 2
+    joint, alone = moments[:triangle], moments[triangle:]
+    low, rest = centres[:, :correlated], centres[:, correlated:]
+    kept, basis = _clean_spectrum(
+        _from_triangle(joint, correlated) - low.T @ low, noise_std
+    )
+    single = (alone - rest.square().sum(dim=0)).clamp(min=noise_std / 2)
+    return torch.cat([kept, single]), basis
+
+
+def turned(
+    coordinates: Float[Tensor, "rows size"],
+    basis: Float[Tensor, "correlated correlated"],
+) -> Float[Tensor, "rows size"]:
+    """Turn the first coordinates into a basis; the others stay."""
+    low, rest = coordinates.tensor_split([len(basis)], dim=1)
+    return torch.cat([low @ basis, rest], dim=1)
 
 
 def _clean_spectrum(

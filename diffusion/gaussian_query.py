@@ -10,8 +10,12 @@ One record changes it by sqrt(w1 |u|^2 + w2 + w3 |u|^4) <= 1 in L2, so with nois
 one Gaussian event, whose multiplier is the noise itself. Class counts are part of the
 vector: a realised count is private, and dividing by it would need noise made for it.
 
-Second moments are all of u u^T for small images and the diagonal in the cosine basis
-for larger ones, whose full matrix would drown in its own noise.
+Second moments are all of u u^T for small images. The full matrix of larger ones would
+drown in its own noise, so there it is all of them among the lowest frequencies of the
+cosine basis, where nearly all variance is, and the diagonal for the rest:
+
+    coordinates(u) = (lowest frequencies, the rest)
+    moments        = (upper triangle of low low^T, rest^2)     norm <= |u|^2
 
 Units: images in [-1, 1]; the query has none.
 Source: the Gaussian mechanism on a vector of L2 sensitivity 1, Dwork & Roth 2014,
@@ -22,13 +26,14 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from privplan import checks
 from privplan.errors import DataError, ParameterError
 
 _FULL_COVARIANCE_VALUES = 256
+_LOWEST_FREQUENCIES = 192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +93,19 @@ class QueryConfig:
 
     @property
     def full_covariance(self) -> bool:
-        """Whether all second moments are asked for, or only a diagonal."""
+        """Whether all second moments are asked for, between pixels."""
         return self.size <= _FULL_COVARIANCE_VALUES
+
+    @property
+    def correlated(self) -> int:
+        """Number of coordinates between which all second moments are asked for."""
+        return self.size if self.full_covariance else int(_lowest(self).sum())
 
     @property
     def parts(self) -> tuple[int, int, int]:
         """Lengths of the three parts of the query."""
-        d = self.size
-        moments = d * (d + 1) // 2 if self.full_covariance else d
-        return self.classes * d, self.classes, moments
+        d, m = self.size, self.correlated
+        return self.classes * d, self.classes, m * (m + 1) // 2 + d - m
 
 
 def query(
@@ -144,10 +153,8 @@ def query(
     u = u / torch.linalg.vector_norm(u, dim=1, keepdim=True).clamp(min=1.0)
     member = labels[:, None] == torch.arange(config.classes, device=labels.device)
     member = (member & known[:, None]).double()
-    if config.full_covariance:
-        moments = _triangle(u.T @ u)
-    else:
-        moments = cosine(u, config).square().sum(dim=0)
+    low, rest = coordinates(u, config).tensor_split([config.correlated], dim=1)
+    moments = torch.cat([_triangle(low.T @ low), rest.square().sum(dim=0)])
     w1, w2, w3 = config.shares
     sums, counts = (member.T @ u).flatten(), member.sum(dim=0)
     return torch.cat(
@@ -166,6 +173,30 @@ def _triangle(matrix: Float64[Tensor, "size size"]) -> Float64[Tensor, " entries
     row, column = torch.triu_indices(size, size, device=matrix.device)
     entries = matrix[row, column]
     return torch.where(row == column, entries, math.sqrt(2) * entries)
+
+
+def coordinates(
+    flat: Float[Tensor, "rows size"], config: QueryConfig, *, back: bool = False
+) -> Float[Tensor, "rows size"]:
+    """Turn images into the coordinates of their second moments, or back; orthonormal.
+
+    Pixels as they are where all second moments are asked for; else cosine coefficients,
+    the lowest frequencies first.
+    """
+    if config.full_covariance:
+        return flat
+    order = torch.argsort(~_lowest(config), stable=True).to(flat.device)
+    if back:
+        return cosine(flat[:, torch.argsort(order)], config, back=True)
+    return cosine(flat, config)[:, order]
+
+
+def _lowest(config: QueryConfig) -> Bool[Tensor, " size"]:
+    """Mark the lowest frequencies along rows and columns, of every channel."""
+    side = max(math.isqrt(_LOWEST_FREQUENCIES // config.channels), 1)
+    low = torch.zeros(config.channels, config.height, config.width, dtype=torch.bool)
+    low[:, :side, :side] = True
+    return low.flatten()
 
 
 def cosine(

@@ -64,9 +64,12 @@ class NetworkConfig:
         attention_resolutions: Levels whose longer side is one of these use attention.
         guide_channels: Channels of a second image given beside the noisy one, such as
             a first guess; 0 for none.
+        patch: Side of the squares of pixels that become one position with more
+            channels, before anything else; a divisor of height and width.
 
     Raises:
-        ParameterError: A size is below one, or `base_width` not a multiple of 8.
+        ParameterError: A size is below one, `base_width` not a multiple of 8, or
+            `patch` no divisor.
     """
 
     channels: int
@@ -78,6 +81,7 @@ class NetworkConfig:
     blocks: int = 2
     attention_resolutions: tuple[int, ...] = (7, 8, 14, 16)
     guide_channels: int = 0
+    patch: int = 1
 
     def __post_init__(self) -> None:
         checks.count(
@@ -88,6 +92,7 @@ class NetworkConfig:
             base_width=self.base_width,
             blocks=self.blocks,
             levels=len(self.width_multipliers),
+            patch=self.patch,
         )
         checks.non_negative(guide_channels=self.guide_channels)
         for multiplier in self.width_multipliers:
@@ -96,6 +101,12 @@ class NetworkConfig:
             raise ParameterError(
                 f"base_width is {self.base_width}, but it must be a multiple of 8",
                 hint="give base_width a value such as 16 or 32",
+            )
+        if self.height % self.patch or self.width % self.patch:
+            raise ParameterError(
+                f"patches of {self.patch} do not tile {self.height} x {self.width} "
+                "pixels",
+                hint="give a patch that divides height and width, such as 1",
             )
 
     @property
@@ -106,7 +117,7 @@ class NetworkConfig:
     @property
     def longer_sides(self) -> tuple[int, ...]:
         """The longer side of the image at each level, in pixels."""
-        longer = max(self.height, self.width)
+        longer = max(self.height, self.width) // self.patch
         return tuple(-(-longer // 2**i) for i in range(len(self.width_multipliers)))
 
 
@@ -212,7 +223,8 @@ class UNet(nn.Module):
         self.noise_in = nn.Linear(base, condition)
         self.label = nn.Embedding(config.classes + 1, condition)
         self.noise_out = nn.Linear(condition, condition)
-        self.conv_in = conv(config.channels + config.guide_channels, base)
+        shown = config.channels + config.guide_channels
+        self.conv_in = conv(shown * config.patch**2, base)
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         skips, current = [base], base
@@ -236,7 +248,7 @@ class UNet(nn.Module):
                 )
                 current = widths[level]
         self.norm_out = norm(current)
-        self.conv_out = conv(current, config.channels)
+        self.conv_out = conv(current, config.channels * config.patch**2)
 
     def forward(
         self,
@@ -255,6 +267,7 @@ class UNet(nn.Module):
             As many images, in the units of the parameterisation.
         """
         condition = self._condition(c_noise, labels)
+        x = functional.pixel_unshuffle(x, self.config.patch)
         x = self.conv_in(x.clone(memory_format=torch.contiguous_format)).contiguous()
         skips = [x]
         for i, level in enumerate(self.down):
@@ -269,8 +282,8 @@ class UNet(nn.Module):
             if x.shape[-2:] != skip.shape[-2:]:
                 x = functional.interpolate(x, size=skip.shape[-2:], mode="nearest")
             x = level(torch.cat([x, skip], dim=1), condition)
-        out: Tensor = self.conv_out(functional.silu(self.norm_out(x)).contiguous())
-        return out
+        x = self.conv_out(functional.silu(self.norm_out(x)).contiguous())
+        return functional.pixel_shuffle(x, self.config.patch)
 
     def _condition(
         self, c_noise: Float[Tensor, " rows"], labels: Int64[Tensor, " rows"]

@@ -34,6 +34,7 @@ from diffusion.watching import RunOptions
 from privplan import plan_size, tuning
 from privplan.phase_source import source_of
 from privplan.plan import (
+    REPAIR,
     Plan,
     PlanPhase,
     PrivatePhase,
@@ -85,11 +86,15 @@ def trained_at(plan: Plan, phase: PlanPhase) -> tuple[Interval, ...]:
     """Return the intervals of sigma that a phase trains, in increasing order."""
     source = source_of(phase)
     apart = plan.training.sharing is Sharing.EXPERTS
-    if source is not None and (
-        source is Source.PRIVATE or (apart and plan.intervals(source))
-    ):
-        return tuple(sorted(plan.intervals(source)))
-    return whole(plan)
+    if source is None:
+        return whole(plan)
+    own = source is Source.PRIVATE or phase.name == REPAIR or apart
+    return tuple(sorted(plan.intervals(source) if own else ())) or whole(plan)
+
+
+def only_prepares(plan: Plan) -> bool:
+    """Whether public phases answer at no sigma, and only prepare a network."""
+    return not (plan.intervals(Source.SYNTHETIC) or plan.intervals(Source.PUBLIC))
 
 
 def new_learned(plan: Plan, options: RunOptions) -> Learned:

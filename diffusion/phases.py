@@ -20,6 +20,7 @@ from diffusion.ema import Ema
 from diffusion.gaussian_prior import GaussianPrior
 from diffusion.mixture import synthetic_gradient
 from diffusion.parts import trained_at, whole
+from diffusion.pool_prior import prior_beside
 from diffusion.pools import Pool, PublicPool, SyntheticPool
 from diffusion.queries import noisy_answer, prior_of
 from diffusion.run_state import Run, save
@@ -191,8 +192,10 @@ def _public(run: Run, phase: SyntheticPhase | PublicPhase, learner: Learner) -> 
     begun_here = run.guard.counted(phase) == 0
     if begun_here:
         run.guard.spend(phase, phase.steps)
-    loss = loss_of(run.plan, trained_at(run.plan, phase), _prior(run))
     pool = _pool(run, phase)
+    prior = prior_beside(run.plan, pool, run.learned.answers)
+    prior = None if prior is None else prior.to(run.options.device)
+    loss = loss_of(run.plan, trained_at(run.plan, phase), prior)
     while learner.steps_done < phase.steps:
         pictures, labels = pool.batch(learner.steps_done)
         public_step(

@@ -9,6 +9,7 @@ and takes their labels too if there are as many classes as the plan has; else cl
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int64
@@ -21,7 +22,7 @@ from diffusion.synthetic import generate, pseudo_labels
 from privplan.errors import DataError
 from privplan.plan import PlanShape, PublicPhase, SyntheticPhase
 
-POOL_SIZE = 8192
+POOL_SIZE = 16384
 _IMAGES_AT_ONCE = 1024
 
 Batch = tuple[Float[Tensor, "batch channels height width"], Int64[Tensor, " batch"]]
@@ -33,6 +34,10 @@ class Pool(ABC):
     @abstractmethod
     def batch(self, step: int) -> Batch:
         """Return the images of one step; the same for the same step."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[Batch]:
+        """Return every image once, in pieces that fit into memory."""
 
 
 class SyntheticPool(Pool):
@@ -56,6 +61,14 @@ class SyntheticPool(Pool):
             len(self._labels), self._phase.batch_size, self._phase.seed + step
         )
         return self._pictures[chosen], self._labels[chosen]
+
+    def pieces(self) -> Iterator[Batch]:
+        """Return every image once, in pieces that fit into memory."""
+        return zip(
+            torch.split(self._pictures, _IMAGES_AT_ONCE),
+            torch.split(self._labels, _IMAGES_AT_ONCE),
+            strict=True,
+        )
 
 
 class PublicPool(Pool):
@@ -95,6 +108,11 @@ class PublicPool(Pool):
         """Return the images of one step; the same for the same step."""
         chosen = _chosen(len(self._labels), self._batch_size, self._seed + step)
         return self._images.batch(chosen)[0], self._labels[chosen]
+
+    def pieces(self) -> Iterator[Batch]:
+        """Return every image once, in pieces that fit into memory."""
+        for chosen in torch.split(torch.arange(len(self._labels)), _IMAGES_AT_ONCE):
+            yield self._images.batch(chosen)[0], self._labels[chosen]
 
 
 def _check_size(data: PlanShape, images: PublicLatents) -> None:

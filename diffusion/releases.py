@@ -168,5 +168,5 @@ def _doubled(prior: GaussianPrior) -> GaussianPrior:
         prior,
         means=prior.means.double(),
         variances=prior.variances.double(),
-        basis=None if prior.basis is None else prior.basis.double(),
+        basis=prior.basis.double(),
     )

@@ -1,7 +1,7 @@
 """Images made by programs: endless, public, the same for everyone with the seed.
 
 They cost no privacy, so a plan may train on as many as it likes, and a verifier can
-make the very same ones. Five kinds and their mixture:
+make the very same ones. Five kinds and two mixtures:
 
     "dead-leaves"       opaque shapes of all sizes; a natural spectrum
     "strokes"           glyphs of one to three pen strokes, bright on dark
@@ -9,6 +9,7 @@ make the very same ones. Five kinds and their mixture:
     "scenes"            shaded balls and drums on a floor
     "random-networks"   outputs of untrained convolutional networks
     "mix"               the five in equal parts
+    "drawings"          six parts strokes, one part of each other kind
 
 Images come in blocks, each seeded by kind, size, seed and its own number. So the first
 hundred images are the same whether a hundred or a million are asked for, and `stream`
@@ -44,6 +45,7 @@ BLOCK = 256
 """Images per block and kind: enough to keep torch busy, few enough for the cache."""
 
 MIX = "mix"
+DRAWINGS = "drawings"
 GENERATORS: dict[str, Callable[[Canvas, Draws], Tensor]] = {
     "dead-leaves": dead_leaves,
     "strokes": strokes,
@@ -51,8 +53,9 @@ GENERATORS: dict[str, Callable[[Canvas, Draws], Tensor]] = {
     "scenes": scenes,
     "random-networks": random_networks,
 }
-KINDS = (*GENERATORS, MIX)
+KINDS = (*GENERATORS, MIX, DRAWINGS)
 
+_STROKES_PER_OTHER = 6
 _FEATURE_SIDE = 8
 _CLUSTER_FIT = 8192
 
@@ -135,9 +138,14 @@ def _block(
 ) -> Float32[Tensor, "n c h w"]:
     size = f"{canvas.channels}x{canvas.height}x{canvas.width}"
     draws = Draws(f"privplan synthetic 1: {kind} {size} seed {seed} block {number}")
-    if kind != MIX:
+    if kind in GENERATORS:
         return GENERATORS[kind](canvas, draws)
-    parts = torch.cat([_block(each, canvas, seed, number) for each in GENERATORS])
+    blocks = [(each, number) for each in GENERATORS]
+    if kind == DRAWINGS:
+        first = number * _STROKES_PER_OTHER
+        blocks = [(each, number) for each in GENERATORS if each != "strokes"]
+        blocks += [("strokes", first + more) for more in range(_STROKES_PER_OTHER)]
+    parts = torch.cat([_block(each, canvas, seed, at) for each, at in blocks])
     return parts[draws.permutation(len(parts))]
 
 

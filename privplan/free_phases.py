@@ -1,5 +1,15 @@
 """The phases that read no record: drawn by programs, public, or trained elsewhere.
 
+    synthetic    images that a program draws
+    public       images declared public
+    pretrained   weights that were trained elsewhere, from such images
+    repair       drawn images again, after private steps on shared weights
+
+Those before the private steps teach what need not be learned from records. A repair
+trains the synthetic stages once more, because private steps on shared weights have
+moved what they had learned; it starts from weights that are released and looks at
+nothing private, so it is post-processing.
+
 Each costs nothing, and its event says so. What each of them learned from is named: a
 generator with its seed, images by their digest and by who declared them public, or a
 checkpoint that carries both.
@@ -10,8 +20,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from privplan import events, plan
+from privplan.errors import ParameterError
 from privplan.pretrained import Pretrained
 from privplan.recipes import Recipe
+from privplan.stages import Sharing, Source, StageAllocation
 
 SYNTHETIC_SEED = 20240601
 
@@ -78,4 +90,37 @@ def public_phase(
         declared_by=images.declared_by,
         batch_size=settings.synthetic_batch_size,
         learning_rate=settings.synthetic_learning_rate,
+    )
+
+
+def repair_phase(
+    settings: Recipe, steps: int, allocation: StageAllocation, sharing: Sharing
+) -> plan.SyntheticPhase:
+    """Return the steps that train the synthetic stages again, after the private ones.
+
+    Args:
+        settings: What is filled in where nothing is pinned.
+        steps: How many.
+        allocation: The stages.
+        sharing: What their networks have in common.
+
+    Raises:
+        ParameterError: No private step moves what a synthetic stage learned.
+    """
+    moved = allocation.intervals(Source.SYNTHETIC) and allocation.intervals(
+        Source.PRIVATE
+    )
+    if not moved or sharing is not Sharing.SEQUENTIAL:
+        raise ParameterError(
+            "--repair-steps has nothing to repair: no private step moves the weights "
+            "of a synthetic stage",
+            hint="leave it away, or make a stage synthetic and another private under "
+            "--share sequential",
+        )
+    return synthetic_phase(
+        settings,
+        settings.generator,
+        steps=steps,
+        name=plan.REPAIR,
+        seed=SYNTHETIC_SEED + 1,
     )

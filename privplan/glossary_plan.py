@@ -173,6 +173,7 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "width_multipliers": "Channels of each level over the first.",
         "blocks": "Residual blocks per level.",
         "attention_resolutions": "Image sides at which attention is used.",
+        "patch": "Side of the squares of pixels that become one position.",
         "seed": "Public seed of the first weights.",
     },
     "PlanMixture": {

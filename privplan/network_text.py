@@ -5,6 +5,8 @@
                        image
     blocks=B           residual blocks per level
     attention=S+S+...  longer sides at which a level uses attention; none: attention=0
+    patch=P            squares of P x P pixels become one position; a divisor of the
+                       sides, 1 for every pixel its own
 
 What is not named comes from the recipe for this size of image.
 """
@@ -17,7 +19,7 @@ from privplan.errors import ParameterError
 from privplan.recipes import Recipe
 
 _EXAMPLE = "write it like --network width=16,levels=1+2+2,blocks=1,attention=7"
-_KEYS = ("width", "levels", "blocks", "attention")
+_KEYS = ("width", "levels", "blocks", "attention", "patch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,34 +31,46 @@ class NetworkWishes:
         width_multipliers: Channels of each level, in units of it.
         blocks: Residual blocks per level.
         attention_resolutions: Longer sides at which a level uses attention.
+        patch: Side of the squares of pixels that become one position.
     """
 
     base_width: int | None = None
     width_multipliers: tuple[int, ...] | None = None
     blocks: int | None = None
     attention_resolutions: tuple[int, ...] | None = None
+    patch: int | None = None
 
-    def over(self, settings: Recipe, *, longer_side: int) -> NetworkWishes:
+    def over(self, settings: Recipe, *, height: int, width: int) -> NetworkWishes:
         """Fill in what is not pinned by recipe.
 
         Args:
             settings: The recipe.
-            longer_side: Of the images, in pixels.
+            height: Rows of the images, in pixels.
+            width: Columns, in pixels.
 
         Raises:
-            ParameterError: No level has a side at which attention is asked for.
+            ParameterError: No level has a side at which attention is asked for, or
+                the patches do not tile the images.
         """
         multipliers = self.width_multipliers or settings.width_multipliers
+        patch = self.patch or settings.patch
+        if height % patch or width % patch:
+            raise ParameterError(
+                f"--network has patches of {patch}, which do not tile {height} x "
+                f"{width} pixels",
+                hint="give a patch that divides both sides, such as patch=1",
+            )
         attention = self.attention_resolutions
         if attention is None:
             attention = settings.attention_resolutions
         else:
-            _check_sides(attention, longer_side, len(multipliers))
+            _check_sides(attention, max(height, width) // patch, len(multipliers))
         return NetworkWishes(
             base_width=self.base_width or settings.base_width,
             width_multipliers=multipliers,
             blocks=self.blocks or settings.blocks,
             attention_resolutions=attention,
+            patch=patch,
         )
 
 
@@ -78,7 +92,7 @@ def parse(text: str) -> NetworkWishes:
         if not known or not all(n.isascii() and n.isdecimal() for n in numbers):
             raise _unread(part)
         found[key] = tuple(int(number[:9]) for number in numbers)
-    for key in ("width", "blocks"):
+    for key in ("width", "blocks", "patch"):
         if len(found.get(key, (1,))) != 1:
             raise _unread(key)
     (width,), (blocks,) = found.get("width", (0,)), found.get("blocks", (0,))
@@ -88,6 +102,7 @@ def parse(text: str) -> NetworkWishes:
         base_width=width or None,
         width_multipliers=found.get("levels"),
         blocks=blocks or None,
+        patch=found["patch"][0] if "patch" in found else None,
         attention_resolutions=sides if "attention" in found else None,
     )
 
@@ -98,7 +113,7 @@ def _check(*, width: int, rest: dict[str, tuple[int, ...]]) -> None:
             f"--network has width {width}, but it must be a multiple of 8",
             hint="give a width such as 16 or 32",
         )
-    for key in ("levels", "blocks"):
+    for key in ("levels", "blocks", "patch"):
         if not all(1 <= number <= 16 for number in rest.get(key, (1,))):
             raise ParameterError(f"--network has {key} outside 1 to 16", hint=_EXAMPLE)
 

@@ -76,6 +76,7 @@ class NetworkShape:
         blocks: Residual blocks per level on the way down; one more on the way up.
         attention_resolutions: Longer sides at which a level uses attention.
         guide_channels: Channels of a second image given beside the noisy one.
+        patch: Side of the squares of pixels that become one position.
     """
 
     channels: int
@@ -87,6 +88,7 @@ class NetworkShape:
     blocks: int
     attention_resolutions: tuple[int, ...]
     guide_channels: int = 0
+    patch: int = 1
 
     def __post_init__(self) -> None:
         checks.count(
@@ -97,6 +99,7 @@ class NetworkShape:
             base_width=self.base_width,
             blocks=self.blocks,
             levels=len(self.width_multipliers),
+            patch=self.patch,
         )
         checks.non_negative(guide_channels=self.guide_channels)
         for multiplier in self.width_multipliers:
@@ -128,6 +131,7 @@ def layers_of(shape: NetworkShape) -> tuple[Layer, ...]:
         shape: As the plan fixes it.
     """
     base, condition = shape.base_width, 4 * shape.base_width
+    shown, square = shape.channels + shape.guide_channels, shape.patch**2
     found = [
         _linear("noise_in", base, condition),
         Layer(
@@ -137,14 +141,15 @@ def layers_of(shape: NetworkShape) -> tuple[Layer, ...]:
             width_out=condition,
         ),
         _linear("noise_out", condition, condition),
-        _conv("conv_in", shape.channels + shape.guide_channels, base, 3),
+        _conv("conv_in", shown * square, base, 3),
     ]
     for name, width_in, width_out, attends in _levels(shape):
         found += _block(name, width_in, width_out, condition)
         if attends:
             found += _attention(name, width_out)
     last = base * shape.width_multipliers[0]
-    return (*found, _norm("norm_out", last), _conv("conv_out", last, shape.channels, 3))
+    out = _conv("conv_out", last, shape.channels * square, 3)
+    return (*found, _norm("norm_out", last), out)
 
 
 def _levels(shape: NetworkShape) -> Iterator[tuple[str, int, int, bool]]:
@@ -169,7 +174,7 @@ def _levels(shape: NetworkShape) -> Iterator[tuple[str, int, int, bool]]:
 
 
 def _attends(shape: NetworkShape) -> list[bool]:
-    longer = max(shape.height, shape.width)
+    longer = max(shape.height, shape.width) // shape.patch
     sides = [-(-longer // 2**level) for level in range(len(shape.width_multipliers))]
     return [side in shape.attention_resolutions for side in sides]
 

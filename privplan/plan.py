@@ -29,14 +29,14 @@ from privplan import canonical, events, files, plan_checks
 from privplan.errors import DocumentError, IntegrityError
 from privplan.fields import Digest, Document, Name, read_document
 from privplan.plan_accounts import PlanAccounting, PlanOpinion
+from privplan.plan_network import PlanMixture, PlanNetwork
 from privplan.plan_parts import (
+    REPAIR,
     GaussianPhase,
     PlanAdaptive,
     PlanBudget,
     PlanData,
     PlanLatent,
-    PlanMixture,
-    PlanNetwork,
     PlanPhase,
     PlanShape,
     PlanStage,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "REPAIR",
     "GaussianPhase",
     "Plan",
     "PlanAccounting",

@@ -16,6 +16,7 @@ from privplan.budget_lines import ClippingQuantile
 from privplan.errors import DocumentError, ParameterError, PolicyError
 from privplan.phase_source import source_of
 from privplan.plan_parts import (
+    REPAIR,
     GaussianPhase,
     PlanBudget,
     PlanData,
@@ -60,6 +61,7 @@ def check(
     _check_latent(data, phases, training)
     _check_pretrained(phases, training)
     _check_tuning(data, phases, training)
+    _check_repair(stages, phases, training)
 
 
 def check_unit(budget: PlanBudget, data: PlanData, phases: Sequence[PlanPhase]) -> None:
@@ -136,8 +138,9 @@ def _check_counts(phases: Sequence[PlanPhase]) -> None:
     names = [phase.name for phase in phases]
     if len(set(names)) != len(names):
         raise _inconsistent("two phases have one name")
+    prepared = [phase for phase in phases if phase.name != REPAIR]
     for kind in _AT_MOST_ONE:
-        if _has(phases, kind) > 1:
+        if _has(prepared, kind) > 1:
             raise _inconsistent(f"there are two phases of the kind {kind.__name__}")
 
 
@@ -149,6 +152,21 @@ def _check_sources(stages: Sequence[PlanStage], phases: Sequence[PlanPhase]) -> 
             raise _inconsistent(f"a stage is {source}, but no phase is")
     if _has(phases, PrivatePhase) and Source.PRIVATE not in sources:
         raise _inconsistent("a phase is private, but no stage is")
+
+
+def _check_repair(
+    stages: Sequence[PlanStage], phases: Sequence[PlanPhase], training: PlanTraining
+) -> None:
+    """Require of a repair what `plan_phases.repair_phase` makes sure of."""
+    if all(phase.name != REPAIR for phase in phases):
+        return
+    last = phases[-1]
+    fits = last.name == REPAIR and isinstance(last, SyntheticPhase)
+    sources = {stage.source for stage in stages}
+    if not (fits and {Source.SYNTHETIC, Source.PRIVATE} <= sources):
+        raise _inconsistent("a repair is the last phase, of a synthetic stage")
+    if training.sharing is not Sharing.SEQUENTIAL:
+        raise _inconsistent("a repair is for stages that share their weights")
 
 
 def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:

@@ -15,7 +15,10 @@ from privplan.borrowed import ElsewherePhase, PlanBorrowed
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
+from privplan.plan_network import PlanMixture, PlanNetwork
 from privplan.stages import Sharing, Source, StageName
+
+REPAIR = "repair"
 
 QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
 
@@ -86,7 +89,11 @@ class PlanStage(Document):
 
 
 class SyntheticPhase(Document):
-    """Ordinary training on images that a program draws; reads no record."""
+    """Ordinary training on images that a program draws; reads no record.
+
+    One named `REPAIR` comes after the private steps, and trains the synthetic stages
+    alone.
+    """
 
     kind: Literal["synthetic"]
     name: Name
@@ -254,23 +261,6 @@ PlanPhase = Annotated[
     | PrivatePhase,
     Field(discriminator="kind"),
 ]
-
-
-class PlanNetwork(Document):
-    """The U-Net."""
-
-    base_width: Count
-    width_multipliers: tuple[Count, ...]
-    blocks: Count
-    attention_resolutions: tuple[Count, ...]
-    seed: int
-
-
-class PlanMixture(Document):
-    """Shares of the draws below, between and above two cuts of sigma."""
-
-    cuts: tuple[Number, Number]
-    shares: tuple[Number, Number, Number]
 
 
 def _is_nothing(value: object) -> bool:

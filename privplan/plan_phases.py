@@ -5,6 +5,8 @@
     synthetic    ordinary training on images that a program draws
     public       ordinary training on images declared public
     private      DP-SGD, with the least noise that the rest of the budget allows
+    repair       ordinary training again, at the sigmas of the synthetic stages, which
+                 private steps on shared weights have moved
 
 Everything that reads a record is calibrated together, so a query is paid for by a
 little more noise in the private steps, and the sum is what the budget says.
@@ -58,6 +60,7 @@ class Wishes:
         sample_rate: Probability of a record per step.
         noise_multiplicity: Noise draws per record.
         synthetic_steps: Steps on synthetic or public images.
+        repair_steps: Steps on synthetic images after the private ones; None for none.
         prior_noise: Noise multiplier of the Gaussian query.
         queries: Other queries, before the training.
         public: The public images, where a stage learns from them.
@@ -73,6 +76,7 @@ class Wishes:
     sample_rate: float | None = None
     noise_multiplicity: int | None = None
     synthetic_steps: int | None = None
+    repair_steps: int | None = None
     prior_noise: float | None = None
     queries: tuple[plan.QueryPhase, ...] = ()
     public: PublicData | None = None
@@ -91,6 +95,8 @@ class Wishes:
             checks.count(noise_multiplicity=self.noise_multiplicity)
         if self.synthetic_steps is not None:
             checks.count(synthetic_steps=self.synthetic_steps)
+        if self.repair_steps is not None:
+            checks.count(repair_steps=self.repair_steps)
         if self.prior_noise is not None:
             checks.positive(prior_noise=self.prior_noise)
         if self.learning_rate is not None:

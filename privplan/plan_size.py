@@ -72,5 +72,6 @@ def shape_of(data: PlanShape, training: PlanTraining) -> NetworkShape:
         width_multipliers=net.width_multipliers,
         blocks=net.blocks,
         attention_resolutions=net.attention_resolutions,
+        patch=net.patch,
         guide_channels=data.channels if training.parameterisation == "gaussian" else 0,
     )

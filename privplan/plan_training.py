@@ -73,7 +73,8 @@ def training_of(
         ParameterError: A cut of the mixture is not between sigma_min and sigma_max, the
             network lacks what is tuned, or the pretrained weights are of another.
     """
-    _check_cuts(wishes.mixture, settings)
+    mixture = wishes.mixture or _mixture_of(preset)
+    _check_cuts(mixture, settings)
     asked: Wrapping | None = wishes.parameterisation or preset.parameterisation
     if begin is not None and asked is None:
         asked = begin.training.parameterisation
@@ -94,7 +95,7 @@ def training_of(
         sigma_max=settings.sigma_max,
         label_dropout=0.1,
         ema_decay=settings.ema_decay,
-        mixture=wishes.mixture,
+        mixture=mixture,
         flip=wishes.flip,
         shift=wishes.shift,
         optimiser=wishes.optimiser,
@@ -134,10 +135,11 @@ def network_of(
     """Return the network: what is pinned, and the rest by recipe.
 
     Raises:
-        ParameterError: No level has a side at which attention is asked for.
+        ParameterError: No level has a side at which attention is asked for, or the
+            patches do not tile the images.
     """
     wishes = wishes or NetworkWishes()
-    pinned = wishes.over(settings, longer_side=max(data.height, data.width))
+    pinned = wishes.over(settings, height=data.height, width=data.width)
     return plan.PlanNetwork(**asdict(pinned), seed=NETWORK_SEED)
 
 
@@ -239,6 +241,12 @@ def _check_prepared(training: TrainingWishes, kinds: Set[str]) -> None:
             hint="begin from a checkpoint with --from"
             + (", or add --pretrain synthetic" if training.latent is None else ""),
         )
+
+
+def _mixture_of(preset: Preset) -> plan.PlanMixture | None:
+    if preset.cuts is None:
+        return None
+    return plan.PlanMixture(cuts=preset.cuts, shares=preset.shares)
 
 
 def _check_cuts(mixture: plan.PlanMixture | None, settings: Recipe) -> None:

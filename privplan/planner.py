@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from privplan import (
     declared,
+    free_phases,
     plan,
     plan_checks,
     plan_costs,
@@ -113,7 +114,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
     )
     preset = resolve(request.stages)
     allocation = parse(
-        preset.stages,
+        preset.stages_for(settings.gaussian_above),
         dimensions=data.channels * data.height * data.width,
         sigma_min=settings.sigma_min,
         sigma_max=settings.sigma_max,
@@ -220,6 +221,12 @@ def _phases(
                 fixed=found,
                 parameterisation=training.parameterisation,
                 sharing=request.training.sharing,
+            )
+        )
+    if wishes.repair_steps is not None:
+        found.append(
+            free_phases.repair_phase(
+                settings, wishes.repair_steps, allocation, request.training.sharing
             )
         )
     plan_training.check_used(wishes, found, request.training)

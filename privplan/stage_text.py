@@ -62,7 +62,7 @@ DEFAULT = "coarse=synthetic,context=private,cleaning=synthetic"
 ALL_PRIVATE = "coarse=private,context=private,cleaning=private"
 _GRAMMAR = (
     f"write NAME=SOURCE[@SIGMA],... as in {DEFAULT}, or dpdm, syngen-coarse, "
-    "syngen-cleaning, syngen-finetune or best"
+    "syngen-cleaning, syngen-finetune, finetune-mixture or best"
 )
 
 

@@ -12,8 +12,8 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from diffusion.data import PublicImages
-from diffusion.gaussian_prior import GaussianPrior
-from diffusion.gaussian_query import cosine
+from diffusion.gaussian_prior import GaussianPrior, turned
+from diffusion.gaussian_query import coordinates
 
 
 def gaussian_images(
@@ -21,7 +21,7 @@ def gaussian_images(
 ) -> PublicImages:
     """Draw one image of each label from the class Gaussians of a prior.
 
-    mean + Q diag(v)^(1/2) z, clipped to [-1, 1].
+    mean + Q diag(v)^(1/2) z, clipped to [-1, 1]; Q the prior's basis.
 
     Args:
         prior: The answer to a noisy query.
@@ -32,10 +32,7 @@ def gaussian_images(
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(len(labels), config.size, generator=generator)
     spread = prior.variances[0].sqrt() * z
-    if prior.basis is None:
-        away = cosine(spread, config, back=True)
-    else:
-        away = spread @ prior.basis.T
+    away = coordinates(turned(spread, prior.basis.T), config, back=True)
     flat = (prior.means[labels] + away).clamp(-1, 1)
     pixels = ((flat + 1) * 127.5).round().to(torch.uint8)
     shape = (len(labels), config.channels, config.height, config.width)

@@ -40,7 +40,8 @@ BAD = [
     (["--eps", "1", "--mixture", "1,6,1@0.001,2"], 2, "do not rise"),
     (["--eps", "1", "--shift", "-1"], 2, "shift) is -1"),
     (["--eps", "1", "--share", "gated"], 2, "keeps public stages apart"),
-    (["--eps", "1", "--share", "mixture"], 2, "needs synthetic images"),
+    (["--eps", "1", "--stages", "dpdm", "--share", "mixture"], 2,
+     "needs synthetic images"),
     (["--eps", "1", "--stages", "--share", "mixture", "--clipping", "adaptive"], 2,
      "has a fixed C"),
     (["--eps", "1", "--stages", "coarse=public,context=private"], 2, "none are named"),
@@ -54,8 +55,10 @@ BAD = [
     (["--eps", "1", "--compute", "10m", "--draws", "5"], 2, "both given"),
     (["--eps", "1", "--draws", "-5"], 2, "draws) is -5"),
     (["--eps", "1", "--prior-noise", "0", "--stages", "best"], 2, "prior_noise) is 0"),
-    (["--eps", "1", "--prior-noise", "5"], 2, "--prior-noise has nothing to act on"),
-    (["--eps", "1", "--synthetic-steps", "5"], 2, "--synthetic-steps has nothing"),
+    (["--eps", "1", "--stages", "dpdm", "--prior-noise", "5"], 2,
+     "--prior-noise has nothing to act on"),
+    (["--eps", "1", "--stages", "dpdm", "--synthetic-steps", "5"], 2,
+     "--synthetic-steps has nothing"),
     (["--eps", "1", "--synthetic-weight", "2"], 2, "--synthetic-weight has nothing"),
     (["--eps", "1", "--stages", "--pretrain", "none"], 2, "--pretrain none has"),
     (["--eps", "1", "--draws", "1e5", "--steps", "9", "--sample-rate", "0.1",
@@ -102,12 +105,6 @@ def test_plan_asks_the_other_accountants_when_told_to(cli, tmp_path, monkeypatch
     assert "dp-accounting" in out
     assert "prv-accountant" in out
     assert len(plans.read(tmp_path / "plan.json").accounting.second_opinions) == 2
-
-
-def test_without_stages_every_stage_is_private(cli, tmp_path):
-    _, out, _ = cli("plan", "--eps", "1", "--out", tmp_path / "p.json", "--json")
-    stages = json.loads(out)["stages"]
-    assert [stage["source"] for stage in stages] == ["private"] * 3
 
 
 def test_stages_that_read_no_record_cost_exactly_nothing(cli, tmp_path):
@@ -175,3 +172,19 @@ def test_a_declared_shape_is_the_shape_of_the_plan(cli, tmp_path):
         "--out", path)  # fmt: skip
     data = plans.read(path).data
     assert (data.records, data.height, data.width, data.classes) == (60000, 32, 32, 7)
+
+
+def test_without_stages_the_plan_is_the_best_we_know(cli, tmp_path, monkeypatch):
+    """Whoever names nothing should not get the weakest allocation."""
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for name, more in {
+        "open": [],
+        "best": ["--stages", "best"],
+        "pinned": ["--parameterisation", "v"],
+        "dpdm": ["--stages", "dpdm", "--parameterisation", "v"],
+    }.items():
+        code, _, _ = cli("plan", "--eps", "3", *more, "--out", f"{name}.json")
+        assert code == 0
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())["digest"]
+    assert found["open"] == found["best"] != found["pinned"] == found["dpdm"]

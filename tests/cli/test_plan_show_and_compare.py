@@ -57,7 +57,8 @@ def test_what_differs_is_marked_and_what_does_not_is_said_once(cli, two):
     _, out, _ = cli("plan", "compare", "a.json", "b.json", "--json")
     rows = {row["name"]: row for row in json.loads(out)["rows"]}
     assert rows["target epsilon"]["differs"]
-    assert rows["synthetic: steps"]["values"] == ["-", "600"]
+    assert rows["gaussian: steps"]["values"] == ["1", "-"]
+    assert rows["synthetic: steps"]["values"] == ["600", "600"]
     assert not rows["n"]["differs"]
     _, text, _ = cli("plan", "compare", "a.json", "b.json")
     assert "≠ target epsilon" in text

@@ -10,7 +10,7 @@ from diffusion.gaussian_prior import (
     fit,
     prior_row_loss,
 )
-from diffusion.gaussian_query import QueryConfig, cosine, query
+from diffusion.gaussian_query import QueryConfig, coordinates, cosine, query
 from diffusion.loss import draw_rows
 from diffusion.network import NetworkConfig, build
 from diffusion.noise_levels import LogNormal
@@ -123,6 +123,45 @@ def test_the_cosine_basis_is_scipys_and_undoes_itself():
     )
     np.testing.assert_allclose(found.numpy(), truth.reshape(2, -1), atol=1e-12)
     torch.testing.assert_close(cosine(found, LARGE, back=True), flat)
+
+
+@both
+def test_the_coordinates_keep_lengths_and_undo_themselves(config):
+    """Else the radius would not bound what a record can move."""
+    flat = _images(config, 2).flatten(1).double()
+    found = coordinates(flat, config)
+    torch.testing.assert_close(found.norm(dim=1), flat.norm(dim=1))
+    torch.testing.assert_close(coordinates(found, config, back=True), flat)
+    low = found[:, : config.correlated]
+    smooth = torch.ones(1, config.size, dtype=torch.float64)
+    kept = coordinates(smooth, config)[:, : low.shape[1]]
+    torch.testing.assert_close(kept.norm(), smooth.norm())
+
+
+def test_a_large_image_keeps_how_its_low_frequencies_vary_together():
+    """With a diagonal alone, strokes that move as one would come out as a spectrum."""
+    asked = _config(side=20, radius=2.0)
+    generator = torch.Generator().manual_seed(2)
+    rows = torch.linspace(-1, 1, 20)
+    shape = torch.outer(torch.exp(-8 * rows.square()), torch.exp(-3 * rows.square()))
+    amount = 0.4 * torch.randn(4000, 1, 1, 1, generator=generator)
+    fine = 0.05 * torch.randn(4000, 1, 20, 20, generator=generator)
+    labels = torch.arange(4000) % 3
+    prior = fit(query(amount * shape + fine, labels, asked), asked)
+    noisy = shape.expand(1, 1, 20, 20) + 0.3 * torch.randn(
+        1, 1, 20, 20, generator=generator
+    )
+    # the textbook formula with the covariance the images were made from
+    truth = 0.05**2 * torch.eye(400) + 0.4**2 * torch.outer(
+        shape.flatten(), shape.flatten()
+    )
+    gain = truth @ torch.linalg.inv(truth + 0.3**2 * torch.eye(400))
+    found = prior.denoise(noisy, torch.tensor([0.3]), torch.tensor([0]))
+    error = (found.flatten() - gain @ noisy.flatten()).norm()
+    # the shape's little energy above the kept frequencies, and 4000 records
+    assert error < 0.1 * (gain @ noisy.flatten()).norm()
+    alone = (noisy.flatten() * 0.05**2 / (0.05**2 + 0.3**2)).norm()
+    assert error < 0.5 * alone
 
 
 def _blobs(count=6000, seed=3):

@@ -34,6 +34,9 @@ class Loud(Pool):
             :, None, None, None
         ], labels
 
+    def pieces(self):
+        yield self.batch(0)
+
 
 class Bench:
     """One private step of the mixture plan, on a few records, without its noise."""

@@ -1,5 +1,7 @@
 """The network: rows that stand alone, layers we can differentiate, public weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -172,3 +174,25 @@ def test_an_impossible_shape_is_refused(wrong):
     fields = {"channels": 1, "height": 8, "width": 8, "classes": 2}
     with pytest.raises(ParameterError):
         NetworkConfig(**(fields | wrong))
+
+
+def test_a_network_of_patches_answers_for_the_pixels_it_was_shown():
+    """A wrong order of the pixels in a patch would train as well and draw mosaics."""
+    config = replace(SMALL, height=8, width=12, patch=2, attention_resolutions=())
+    network = _awake(config)
+    x, c_noise, labels = _inputs(config, 1)
+    x.requires_grad_()
+    for row, column in ((0, 0), (3, 7), (7, 11)):
+        network.zero_grad()
+        (found,) = torch.autograd.grad(
+            network(x, c_noise, labels)[0, 0, row, column], x
+        )
+        # group norms let every pixel see a little of every other one
+        strongest = found[0].abs().sum(0).flatten().argmax().item()
+        assert abs(strongest // 12 - row) <= 4
+        assert abs(strongest % 12 - column) <= 4
+
+
+def test_patches_that_do_not_tile_the_image_are_refused():
+    with pytest.raises(ParameterError, match="patches of 2 do not tile 7 x 10"):
+        replace(SMALL, patch=2)

@@ -23,6 +23,7 @@ def counted(config):
         blocks=config.blocks,
         attention_resolutions=config.attention_resolutions,
         guide_channels=config.guide_channels,
+        patch=config.patch,
     )
     return parameter_count(shape)
 
@@ -35,7 +36,7 @@ def real(config):
 @settings(max_examples=15, deadline=None)
 @given(
     channels=st.sampled_from([1, 3]),
-    size=st.tuples(st.integers(4, 40), st.integers(4, 40)),
+    size=st.tuples(st.integers(4, 40), st.integers(4, 40), st.integers(1, 3)),
     base_width=st.sampled_from([8, 16, 24]),
     multipliers=st.lists(st.integers(1, 3), min_size=1, max_size=3),
     blocks=st.integers(1, 3),
@@ -46,16 +47,18 @@ def test_the_count_is_that_of_the_real_network(
     channels, size, base_width, multipliers, blocks, attention, guide
 ):
     """A planner with a wrong P would promise a signal that noise then drowns."""
+    height, width, patch = size
     config = NetworkConfig(
         channels=channels,
-        height=size[0],
-        width=size[1],
-        classes=size[0] + 3,
+        height=height * patch,
+        width=width * patch,
+        classes=height + 3,
         base_width=base_width,
         width_multipliers=tuple(multipliers),
         blocks=blocks,
         attention_resolutions=tuple(attention),
         guide_channels=guide,
+        patch=patch,
     )
     assert counted(config) == real(config)
 
@@ -69,7 +72,7 @@ def test_the_count_holds_for_every_suggested_network(shape):
     assert counted(attentive) == real(attentive) > real(config)
 
 
-@pytest.mark.parametrize("side", [8, 28])
+@pytest.mark.parametrize("side", [8, 28, 29, 48])
 def test_the_count_holds_for_every_recipe(side):
     found = recipe(records=1437, height=side, width=side)
     config = NetworkConfig(
@@ -81,6 +84,7 @@ def test_the_count_holds_for_every_recipe(side):
         width_multipliers=found.width_multipliers,
         blocks=found.blocks,
         attention_resolutions=found.attention_resolutions,
+        patch=found.patch,
     )
     assert counted(config) == real(config)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,6 +10,8 @@ from diffusion.learned import Learned
 from diffusion.parts import new_learned, parts_of, start_phase, trained_at, trained_by
 from diffusion.queries import prior_of
 from diffusion.watching import RunOptions, Silent
+from privplan import ledger
+from privplan.planner import PlanRequest, Wishes, make_plan
 from privplan.stages import Sharing
 
 pytestmark = pytest.mark.usefixtures("flown_once")
@@ -151,3 +155,44 @@ def test_a_phase_without_a_stage_prepares_every_expert(small):
     start_phase(learned, plan, plan.phases[1])
     for name, value in learned.parts["first"].ema.averaged().items():
         assert torch.equal(learned.learner.network.state_dict()[name], value)
+
+
+class StopBeforeRepair(Silent):
+    """Stops after the last private step."""
+
+    stop = False
+
+    def advance(self, phase, *, done):
+        self.stop = phase.name == "private" and done == phase.steps
+
+    def should_stop(self):
+        return self.stop
+
+
+def test_a_repair_trains_the_synthetic_sigmas_and_costs_nothing(digits, tmp_path):
+    """Private steps on shared weights move the synthetic stages; these move back."""
+    wishes = Wishes(
+        steps=3, sample_rate=0.05, noise_multiplicity=1, synthetic_steps=3,
+        repair_steps=4,
+    )  # fmt: skip
+    repaired, plain = (
+        make_plan(PlanRequest(target_epsilon=3.0, stages="", wishes=one))
+        for one in (wishes, replace(wishes, repair_steps=None))
+    )
+    repair = repaired.phases[-1]
+    assert trained_at(repaired, repair) == ((0.02, 0.2), (4.0, 10.0))
+    assert repaired.phases[:-1] == plain.phases
+    assert repaired.accounting == plain.accounting
+    assert repair.seed != repaired.phases[0].seed
+    folder = tmp_path / "run"
+    watcher = StopBeforeRepair()
+    assert not run.train(repaired, digits, folder, watcher=watcher).finished
+    before, _ = under_way(repaired, folder)
+    assert run.train(repaired, digits, folder, resume=True).finished
+    after, _ = under_way(repaired, folder)
+    one, other = (
+        found.parts["shared"].network.state_dict() for found in (before, after)
+    )
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+    content = ledger.read(folder / "ledger.sqlite")
+    assert content.counted("repair") == 4
