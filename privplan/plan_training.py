@@ -103,6 +103,7 @@ def training_of(
         latent=wishes.latent,
     )
     if begin is not None:
+        _check_wrapped(begin, asked)
         pretrained.check_fits(begin, data, found)
     plan_size.selected(data, found)
     return found
@@ -123,6 +124,15 @@ def recipe_for(data: plan.PlanShape, records: int, begin: Pretrained | None) -> 
         return found
     low, high = begin.training.sigma_min, begin.training.sigma_max
     return replace(found, sigma_min=low, sigma_max=high)
+
+
+def _check_wrapped(begin: Pretrained, asked: Wrapping) -> None:
+    if _is_borrowed(begin) and asked != begin.training.parameterisation:
+        raise ParameterError(
+            f"the checkpoint's network counts noise in timesteps, and '{asked}' is "
+            "asked for",
+            hint="leave --parameterisation, Gaussian stages and named --stages away",
+        )
 
 
 def _is_borrowed(begin: Pretrained) -> bool:

@@ -76,6 +76,8 @@ def test_a_network_of_diffusers_is_taken_and_planned_with(cli, refused, tmp_path
         "weights trained on digits, elsewhere"
     )
     assert json.loads(path.read_text())["training"]["parameterisation"] == "timesteps"
+    code, said = refused("plan", "--eps", 2, "--from", out, "--stages", "best")
+    assert (code, "counts noise in timesteps" in said) == (2, True)
 
 
 def test_a_run_that_is_not_there_is_not_exported(refused, tmp_path):
