@@ -21,6 +21,7 @@ from privplan.plan import Plan
 from privplan.report_schema import Predicate
 
 if TYPE_CHECKING:
+    from diffusion.latents import LatentSpace
     from diffusion.pretrained import PretrainedWeights
     from diffusion.sampling import SampleRequest
     from diffusion.watching import RunOptions
@@ -88,6 +89,19 @@ def weights_of(folder: Path | None) -> PretrainedWeights | None:
     from diffusion import pretrained  # noqa: PLC0415 - imports torch
 
     return pretrained.load(folder)
+
+
+def space_of(folder: Path | None, device: str) -> LatentSpace | None:
+    """Load the autoencoder in a folder; None where none is named.
+
+    Raises:
+        PrivplanError: There is none, or it was changed.
+    """
+    if folder is None:
+        return None
+    from diffusion import latents  # noqa: PLC0415 - imports torch
+
+    return latents.load(folder, device=device)
 
 
 def data_of(plan: Plan, given: str | None) -> str:

@@ -14,6 +14,7 @@ from cli import (
     approval_commands,
     audit_command,
     audit_view,
+    autoencoder_command,
     bench_command,
     budget_commands,
     config_commands,
@@ -21,6 +22,7 @@ from cli import (
     doctor_command,
     evaluation,
     explain_command,
+    export_command,
     folders,
     index_command,
     launcher,
@@ -40,6 +42,7 @@ from cli.options import (
     Data,
     From,
     ImageSize,
+    LatentSpaceFolder,
     PublicData,
     RunFolder,
 )
@@ -59,6 +62,8 @@ app.add_typer(plan_command.app, name="plan")
 app.command()(bench_command.bench)
 app.add_typer(trust_commands.keys_app, name="keys")
 app.command()(pretrain_command.pretrain)
+app.command("autoencoder")(autoencoder_command.autoencoder)
+app.command()(export_command.export)
 app.add_typer(trust_commands.ledger_app, name="ledger")
 app.add_typer(report_commands.app, name="report")
 app.add_typer(budget_commands.budget_app, name="budget")
@@ -85,6 +90,7 @@ def train(
     image_size: ImageSize = None,
     public: PublicData = None,
     begin_from: From = None,
+    autoencoder: LatentSpaceFolder = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder; default runs/<plan>.")
     ] = None,
@@ -148,15 +154,14 @@ def train(
         charge = oversight.charge(
             register, known, data_set=data_set, refundable=refundable
         )
+        here = processes.device_here(device)
         options = RunOptions(
-            charge=charge,
-            engine=engine,
-            device=processes.device_here(device),
+            charge=charge, engine=engine, device=here, ranks=ranks,
             physical_batch_size=physical_batch,
             allow_code_change=allow_code_change,
             pretrained=actions.weights_of(begin_from),
-            ranks=ranks,
-        )
+            autoencoder=actions.space_of(autoencoder, here),
+        )  # fmt: skip
         if ranks.first:
             paid = charge is not None
             rules = oversight.keep_rules(

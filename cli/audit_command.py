@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cli import audit_view, folders, keyring
+from cli import audit_view, folders, keyring, processes
 from cli.options import AsJson
 from privplan import audits, canonical, files, run_report
 from privplan.audit_schema import CanaryBound, Kind
@@ -54,7 +54,9 @@ def preflight(
 
     made, _ = folders.plan_and_folder(plan_or_run, None)
     with tuned_for(made):
-        found = fly(made, RunOptions(engine=engine, device=device))
+        found = fly(
+            made, RunOptions(engine=engine, device=processes.device_here(device))
+        )
     audit_view.preflight(found, as_json=as_json)
 
 
@@ -106,7 +108,7 @@ def audit(
         canaries=canaries,
         guesses=_tenth(canaries) if guesses is None else guesses,
     )
-    options = RunOptions(engine=engine, device=device)
+    options = RunOptions(engine=engine, device=processes.device_here(device))
     path = out or _beside(plan_or_run) / f"audit-{kind}.json"
     started = time.monotonic()
     with _bar() as tell:

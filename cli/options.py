@@ -36,6 +36,12 @@ From = Annotated[
     Path | None,
     typer.Option("--from", help="Begin from a checkpoint of privplan pretrain."),
 ]
+LatentSpaceFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--autoencoder", help="Train on the latents of privplan autoencoder's folder."
+    ),
+]
 Tune = Annotated[
     str,
     typer.Option(

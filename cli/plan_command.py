@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import compare_view, oversight, plan_inputs, plan_saving, render
+from cli import compare_view, latent_inputs, oversight, plan_inputs, plan_saving, render
 from cli.options import (
     AsJson,
     Classes,
@@ -21,6 +21,7 @@ from cli.options import (
     Delta,
     From,
     ImageSize,
+    LatentSpaceFolder,
     MaxRecordsPerUnit,
     Network,
     PublicData,
@@ -147,6 +148,7 @@ def plan(
     ] = None,
     image_size: ImageSize = None,
     classes: Classes = None,
+    autoencoder: LatentSpaceFolder = None,
     unit_column: UnitColumn = None,
     max_records_per_unit: MaxRecordsPerUnit = 1,
     register: RegisterFile = None,
@@ -186,28 +188,24 @@ def plan(
         public=plan_inputs.declared_public(public, beside=data),
         pretrained=None if begin_from is None else pretrained.read(begin_from),
     )  # fmt: skip
+    unit = plan_inputs.unit_of(unit_column, max_records_per_unit)
+    known = plan_inputs.declared_data(data, records, image_size, classes, unit)
+    known, latent = latent_inputs.in_latents(known, autoencoder)
     training = TrainingWishes(
         sharing=share, pretraining=pretrain, parameterisation=parameterisation,
         mixture=plan_inputs.mixture_of(mixture), flip=flip, shift=shift, tune=tune,
         network=None if network is None else network_text.parse(network),
-        optimiser=optimiser,
+        optimiser=optimiser, latent=latent,
     )  # fmt: skip
-    unit = plan_inputs.unit_of(unit_column, max_records_per_unit)
     request = PlanRequest(
-        target_epsilon=plan_inputs.required(eps),
-        target_delta=delta,
-        earlier=plan_inputs.spent_of(spent),
-        data=plan_inputs.declared_data(data, records, image_size, classes, unit),
+        target_epsilon=plan_inputs.required(eps), target_delta=delta,
+        earlier=plan_inputs.spent_of(spent), data=known,
         stages=presets.stages_of(
-            stages,
-            parameterisation,
-            begun=begin_from is not None,
-            records_per_unit=max_records_per_unit,
+            stages, parameterisation, begun=begin_from is not None,
+            in_latents=latent is not None, records_per_unit=max_records_per_unit,
         ),
-        training=training,
-        wishes=wishes,
-        second_opinions=verify,
-    )
+        training=training, wishes=wishes, second_opinions=verify,
+    )  # fmt: skip
     request = replace(request, compute=plan_inputs.compute_of(request, compute, draws))
     if what_if:
         _beside(request, what_if, time=time, as_json=as_json)

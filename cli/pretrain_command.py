@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli import render
-from cli.options import AsJson, Network
+from cli import free_sources, processes, render
+from cli.options import AsJson, LatentSpaceFolder, Network
 from privplan import checks, network_text, plan_training
+from privplan.autoencoder import latent_of
 from privplan.errors import ParameterError, PolicyError
-from privplan.free_phases import PublicData, public_phase, synthetic_phase
-from privplan.plan import PlanShape, PlanTraining, PublicPhase, SyntheticPhase
+from privplan.plan import PlanLatent, PlanShape, PlanTraining
 from privplan.plan_training import TrainingWishes
 from privplan.presets import Preset
 from privplan.pretrained import Pretrained
-from privplan.recipes import Recipe, recipe
+from privplan.recipes import Recipe
 from privplan.stage_text import ALL_PRIVATE, parse
 
 if TYPE_CHECKING:
     from diffusion.data import PublicImages
 
 Wrapping = Literal["edm", "v", "vp", "ve"]
-_TIMES_SAID = 10
-_LONGEST_NAME = 200
-
-
-class Program(StrEnum):
-    """The programs that draw images; see `diffusion.synthetic`."""
-
-    DEAD_LEAVES = "dead-leaves"
-    STROKES = "strokes"
-    SPECTRA = "spectra"
-    SCENES = "scenes"
-    RANDOM_NETWORKS = "random-networks"
-    MIX = "mix"
+_CLASSES = 10
 
 
 def pretrain(
@@ -49,17 +35,30 @@ def pretrain(
         typer.Option(help="Images declared public, in any form of --data; repeated."),
     ] = None,
     generator: Annotated[
-        list[Program] | None,
+        list[free_sources.Program] | None,
         typer.Option(help="Images drawn by a program; repeated, learned from first."),
     ] = None,
     declared_by: Annotated[
         str | None, typer.Option(help="Who says that the --public images are public.")
     ] = None,
+    from_diffusers: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-diffusers",
+            help="Take the weights of this folder, which diffusers wrote, instead.",
+        ),
+    ] = None,
+    trained_on: Annotated[
+        str, typer.Option(help="What the --from-diffusers weights learned from.")
+    ] = "images named nowhere",
     image_size: Annotated[
         int, typer.Option(help="Side of the images it is for, in pixels.")
     ] = 28,
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
-    classes: Annotated[int, typer.Option(help="Labels of the images it is for.")] = 10,
+    classes: Annotated[
+        int | None,
+        typer.Option(help="Labels of the images it is for; default 10, or its own."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Of each source; default by recipe.")
     ] = None,
@@ -73,6 +72,7 @@ def pretrain(
         Wrapping, typer.Option(help="What the network wraps in.")
     ] = "edm",
     network: Network = None,
+    autoencoder: LatentSpaceFolder = None,
     seed: Annotated[int, typer.Option(help="Of drawn images; public.")] = 1,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where.")] = "cpu",
     as_json: AsJson = False,
@@ -82,78 +82,42 @@ def pretrain(
     Exit code: 0 written, 1 images that cannot be read, 2 a value is not allowed, 5 the
     folder holds something, or nobody declares the images public.
     """
-    _check_sources(public or [], generator or [], declared_by, out)
-    checks.count(channels=channels, image_size=image_size, classes=classes)
+    free_sources.check_out(out)
+    if from_diffusers is not None:
+        _check_alone(public, generator, network, steps)
+        written = _adopted(from_diffusers, out, declared_by, trained_on, classes)
+        _show(written, out, as_json=as_json)
+        return
+    free_sources.check_sources(public or [], generator or [], declared_by)
+    labels = _CLASSES if classes is None else classes
+    checks.count(channels=channels, image_size=image_size, classes=labels)
     shape = PlanShape(
-        channels=channels, height=image_size, width=image_size, classes=classes
+        channels=channels, height=image_size, width=image_size, classes=labels
     )
-    settings = _settings(shape, batch_size, learning_rate)
+    settings = free_sources.settings(shape, batch_size, learning_rate)
     many = settings.synthetic_steps if steps is None else steps
     checks.count(steps=many)
-    images = _load(public or [])
-    phases: list[SyntheticPhase | PublicPhase] = [
-        synthetic_phase(
-            settings,
-            kind.value,
-            steps=many,
-            name=f"synthetic-{number}",
-            seed=seed + number,
-        )
-        for number, kind in enumerate(generator or [], start=1)
-    ]
-    phases += [
-        public_phase(settings, _named(path, found, declared_by), steps=many, name=name)
-        for path, (name, found) in zip(public or [], images.items(), strict=True)
-    ]
+    images = free_sources.load(
+        public or [], image_size=None if autoencoder is None else image_size
+    )
+    latent: PlanLatent | None = None
+    if autoencoder is not None:
+        shape, latent, images = _as_latents(shape, images, autoencoder, generator)
+    phases = free_sources.phases(
+        settings, generator or [], images, public or [], declared_by, many, seed
+    )
     from diffusion import pretraining  # noqa: PLC0415 - imports torch
 
     written = pretraining.pretrain(
         shape,
-        _training(shape, settings, parameterisation, network),
+        _training(shape, settings, parameterisation, network, latent),
         tuple(phases),
         images,
         out,
-        device=device,
-        progress=_said,
+        device=processes.device_here(device),
+        progress=free_sources.said,
     )
     _show(written, out, as_json=as_json)
-
-
-def _settings(
-    shape: PlanShape, batch_size: int | None, learning_rate: float | None
-) -> Recipe:
-    """Return the recipe for this size, with what is pinned."""
-    found = recipe(records=1, height=shape.height, width=shape.width)
-    size = found.synthetic_batch_size if batch_size is None else batch_size
-    rate = found.synthetic_learning_rate if learning_rate is None else learning_rate
-    checks.count(batch_size=size)
-    checks.positive(learning_rate=rate)
-    return replace(found, synthetic_batch_size=size, synthetic_learning_rate=rate)
-
-
-def _load(public: Sequence[str]) -> dict[str, PublicImages]:
-    from diffusion.data import load_public  # noqa: PLC0415 - imports torch
-
-    return {
-        f"public-{number}": load_public(path)
-        for number, path in enumerate(public, start=1)
-    }
-
-
-def _named(path: str, images: PublicImages, declared_by: str | None) -> PublicData:
-    from diffusion.data import public_digest  # noqa: PLC0415 - imports torch
-
-    return PublicData(
-        name=Path(path).name,
-        digest=public_digest(images),
-        declared_by=declared_by or "nobody",
-    )
-
-
-def _said(phase: str, done: int, steps: int) -> None:
-    """Say every tenth part of a phase."""
-    if done * _TIMES_SAID // steps != (done - 1) * _TIMES_SAID // steps:
-        render.talk(f"{phase}: {done:,} of {steps:,} steps")
 
 
 def _show(written: Pretrained, out: Path, *, as_json: bool) -> None:
@@ -174,7 +138,11 @@ def _show(written: Pretrained, out: Path, *, as_json: bool) -> None:
 
 
 def _training(
-    shape: PlanShape, settings: Recipe, parameterisation: Wrapping, network: str | None
+    shape: PlanShape,
+    settings: Recipe,
+    parameterisation: Wrapping,
+    network: str | None,
+    latent: PlanLatent | None,
 ) -> PlanTraining:
     allocation = parse(
         ALL_PRIVATE,
@@ -185,34 +153,64 @@ def _training(
     wishes = TrainingWishes(
         parameterisation=parameterisation,
         network=None if network is None else network_text.parse(network),
+        latent=latent,
     )
     return plan_training.training_of(
         wishes, Preset(stages=ALL_PRIVATE), allocation, settings, shape
     )
 
 
-def _check_sources(
-    public: Sequence[str],
-    generator: Sequence[Program],
-    declared_by: str | None,
-    out: Path,
-) -> None:
-    if not public and not generator:
+def _check_alone(*others: object) -> None:
+    """Refuse to both train weights and take those of others."""
+    if any(others):
         raise ParameterError(
-            "there is nothing to learn from",
-            hint="name images with --public, or a program with --generator mix",
+            "--from-diffusers takes weights as they are; other sources were named too",
+            hint="leave --public, --generator, --network and --steps away; a plan can "
+            "go on training on public images",
         )
-    if public and not declared_by:
+
+
+def _adopted(
+    folder: Path,
+    out: Path,
+    declared_by: str | None,
+    trained_on: str,
+    classes: int | None,
+) -> Pretrained:
+    """Write a checkpoint of weights that somebody else trained."""
+    if not declared_by:
         raise PolicyError(
-            "nobody declares the --public images public, and reports will rest on it",
+            "nobody declares public what the weights learned from, and reports will "
+            "rest on it",
             hint="add --declared-by with a name, as in --declared-by 'data office'",
         )
-    if declared_by is not None and len(declared_by) > _LONGEST_NAME:
+    free_sources.check_name("--declared-by", declared_by)
+    free_sources.check_name("--trained-on", trained_on)
+    if classes is not None:
+        checks.count(classes=classes)
+    from diffusion import adopting  # noqa: PLC0415 - imports torch
+
+    return adopting.adopt(
+        folder, out, declared_by=declared_by, data_name=trained_on, classes=classes
+    )
+
+
+def _as_latents(
+    shape: PlanShape,
+    images: dict[str, PublicImages],
+    folder: Path,
+    generator: Sequence[free_sources.Program] | None,
+) -> tuple[PlanShape, PlanLatent, dict[str, PublicImages]]:
+    """Bring public images to the latents of an autoencoder."""
+    if generator:
         raise ParameterError(
-            f"--declared-by has more than {_LONGEST_NAME} characters",
-            hint="give a name or an office",
+            "--generator draws images, and --autoencoder learns from latents",
+            hint="train the autoencoder with --generator, and this on --public images",
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise PolicyError(
-            f"{out} exists already", hint="give --out a folder that does not exist"
-        )
+    from diffusion import latents  # noqa: PLC0415 - imports torch
+
+    space = latents.load(folder)
+    found: dict[str, PublicImages] = {
+        name: latents.encode_public(one, space) for name, one in images.items()
+    }
+    return space.document.latent_shape(shape), latent_of(space.document, shape), found

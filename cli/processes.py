@@ -74,10 +74,17 @@ def device_here(device: str) -> str:
     Raises:
         ParameterError: There is no GPU for it.
     """
-    if device != "cuda" or "RANK" not in os.environ:
+    if device != "cuda":
         return device
     import torch  # noqa: PLC0415 - heavy
 
+    if not torch.cuda.is_available():
+        raise ParameterError(
+            "--device is cuda, but torch finds no GPU on this machine",
+            hint="leave --device away, or install a torch that is made for its GPU",
+        )
+    if "RANK" not in os.environ:
+        return device
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if local >= torch.cuda.device_count():
         raise ParameterError(

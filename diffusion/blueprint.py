@@ -12,6 +12,8 @@ from torch import Tensor
 
 from diffusion.adapters import adapt
 from diffusion.adaptive_clipping import AdaptiveClipping
+from diffusion.borrowed import BorrowedNetwork
+from diffusion.borrowed import build as build_borrowed
 from diffusion.integer_grid import IntegerGrid
 from diffusion.network import NetworkConfig, UNet, build
 from diffusion.per_example import Clipping, engine
@@ -19,24 +21,31 @@ from diffusion.physical_batch import PhysicalBatch
 from diffusion.trainer import Learner, Mechanism, Performance
 from diffusion.watching import RunOptions
 from privplan import plan_size
+from privplan.borrowed import PlanBorrowed
 from privplan.plan import Plan, PlanShape, PlanTraining, PrivatePhase
 
 _AUTO = "auto"
 
 
-def network_of(plan: Plan) -> UNet:
+def network_of(plan: Plan) -> UNet | BorrowedNetwork:
     """Build the network a plan describes, with its public first weights."""
     return network_for(plan.data, plan.training)
 
 
-def network_for(data: PlanShape, training: PlanTraining) -> UNet:
+def network_for(data: PlanShape, training: PlanTraining) -> UNet | BorrowedNetwork:
     """Build the network that is described, with its public first weights.
 
     A network that corrects a Gaussian is shown the Gaussian's guess beside the image.
     Thin products that are to be tuned are in place and change nothing yet.
     """
-    shape, seed = plan_size.shape_of(data, training), training.network.seed
-    network = build(NetworkConfig(**asdict(shape)), seed=seed)
+    seed = training.network.seed
+    network: UNet | BorrowedNetwork
+    if isinstance(training.network, PlanBorrowed):
+        sizes = {name: getattr(data, name) for name in PlanShape.model_fields}
+        network = build_borrowed(training.network, NetworkConfig(**sizes))
+    else:
+        shape = plan_size.shape_of(data, training)
+        network = build(NetworkConfig(**asdict(shape)), seed=seed)
     adapt(network, plan_size.selected(data, training).adapters, seed=seed)
     return network
 

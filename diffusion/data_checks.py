@@ -6,7 +6,7 @@ stays unsaid: neither how many records there are, nor of what shape.
 
 from diffusion.data import PrivateImages
 from privplan.errors import PolicyError
-from privplan.plan import Plan
+from privplan.plan import Plan, PlanData
 
 
 def check_data(plan: Plan, images: PrivateImages) -> None:
@@ -16,7 +16,7 @@ def check_data(plan: Plan, images: PrivateImages) -> None:
         PolicyError: n, the unit of privacy, the image shape or the number of classes is
             not as declared.
     """
-    declared, found = plan.data, images.shape
+    declared, found = _of_images(plan), images.measured.shape
     column, units = declared.unit_column, images.units
     wanted = None if column is None else (column, plan.budget.max_records_per_unit)
     if wanted != (None if units is None else (units.column, units.max_records)):
@@ -47,3 +47,12 @@ def check_data(plan: Plan, images: PrivateImages) -> None:
             "declares",
             hint="plan for these data with privplan plan --data",
         )
+
+
+def _of_images(plan: Plan) -> PlanData:
+    """Return what a plan declares of the images, also where it trains on latents."""
+    latent = plan.training.latent
+    if latent is None:
+        return plan.data
+    sides = {"height": latent.image_height, "width": latent.image_width}
+    return plan.data.model_copy(update={"channels": latent.image_channels, **sides})

@@ -4,6 +4,7 @@
     edm                diffusion.precond.Edm          log-normal
     v, vp, ve          diffusion.precond.V, Vp, Ve    their own; see noise_levels
     gaussian           gaussian_prior.PriorDenoiser   log-normal
+    timesteps          diffusion.timesteps.Timesteps  uniform in the timestep
 
 Stages differ in who answers: at the sigmas of a Gaussian stage the noisy query itself,
 in closed form; elsewhere one of the plan's networks. Which one depends on sigma alone,
@@ -40,7 +41,9 @@ from diffusion.precond import (
     Ve,
     Vp,
 )
+from diffusion.timesteps import Timesteps, TimestepUniform
 from diffusion.trainer import LossSettings
+from privplan.borrowed import PlanBorrowed, sigmas
 from privplan.errors import DataError, ParameterError
 from privplan.plan import Plan, PlanTraining
 from privplan.stages import Source
@@ -162,6 +165,9 @@ def _wrapped(plan: Plan, network: nn.Module, prior: GaussianPrior | None) -> Den
 
 
 def _wrapping(training: PlanTraining) -> Parameterisation:
+    if isinstance(training.network, PlanBorrowed):
+        schedule = training.network.schedule
+        return Timesteps(levels=sigmas(schedule), prediction=schedule.prediction)
     match training.parameterisation:
         case "v":
             return V()
@@ -189,6 +195,9 @@ def _law(training: PlanTraining) -> SigmaLaw:
 
 def _plain_law(training: PlanTraining) -> SigmaLaw:
     reach = ((training.sigma_min, training.sigma_max),)
+    if isinstance(training.network, PlanBorrowed):
+        levels = sigmas(training.network.schedule)
+        return TimestepUniform(intervals=reach, levels=levels)
     match training.parameterisation:
         case "v":
             return VUniform(intervals=reach)

@@ -26,6 +26,7 @@ from diffusion.ema import Ema
 from diffusion.network import NetworkConfig
 from diffusion.per_example import Clipping
 from diffusion.randomness import RandomSource
+from diffusion.readers.latent_set import made_up
 from diffusion.trainer import (
     Learner,
     LossSettings,
@@ -144,7 +145,7 @@ def _images(config: NetworkConfig, count: int) -> PrivateImages:
     shape = (count, config.channels, config.height, config.width)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, config.classes, (count,), generator=generator)
-    return PrivateImages(pixels, labels, config.classes)
+    return made_up(pixels, labels, config.classes)
 
 
 def _mechanism(records: int, noise_multiplicity: int) -> Mechanism:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diffusion.data import PrivateImages
 from diffusion.loss import RowLoss
+from diffusion.readers.latent_set import made_up
 from diffusion.rehearsal import pictures, times
 from privplan.plan import PlanData
 
@@ -73,7 +74,8 @@ def pairs(data: PlanData, *, others: int = 3) -> Iterator[Pair]:
         width=data.width,
         classes=data.classes,
     )
-    last = base.images[-1:]
+    greys = _greys(base)
+    last = greys[-1:]
     flat = torch.full_like(last, _BLANK)
     rows, columns = torch.arange(data.height), torch.arange(data.width)
     board = ((rows[:, None] + columns) % 2 * 255).to(torch.uint8)
@@ -88,12 +90,20 @@ def pairs(data: PlanData, *, others: int = 3) -> Iterator[Pair]:
     }
     for name, record in records.items():
         share = _SHARES.get(name)
-        yield _pair(name, base.images[:-1], record, base.labels, data, share=share)
+        yield _pair(name, greys[:-1], record, base.labels, data, share=share)
     same = base.labels[:1].expand(others + 1).clone()
     copies = last.repeat(others, 1, 1, 1)
     yield _pair("identical", copies, last, same, data)
     huge = torch.full_like(copies, _HUGE)
     yield _pair("tiny among huge", huge, records["tiny"], same, data)
+
+
+def _greys(images: PrivateImages) -> Tensor:
+    """Return made-up pictures as bytes, also where they stand for latents."""
+    found = images.images
+    if found.dtype == torch.uint8:
+        return found
+    return ((found + 1) * 127.5).round().to(torch.uint8)
 
 
 def _pair(
@@ -107,7 +117,7 @@ def _pair(
 ) -> Pair:
     return Pair(
         name=name,
-        larger=PrivateImages(torch.cat([others, record]), labels, data.classes),
-        smaller=PrivateImages(others, labels[:-1], data.classes),
+        larger=made_up(torch.cat([others, record]), labels, data.classes),
+        smaller=made_up(others, labels[:-1], data.classes),
         share=share,
     )

@@ -125,6 +125,16 @@ def start_phase(learned: Learned, plan: Plan, phase: PlanPhase) -> None:
     learner.steps_done = 0
 
 
+def private_network(plan: Plan) -> nn.Module:
+    """Build the network of a plan as private steps find it: what is frozen is."""
+    network = network_of(plan)
+    if plan.training.tune == tuning.ALL:
+        train_all(network)
+    else:
+        train_only(network, plan_size.selected(plan.data, plan.training))
+    return network
+
+
 def come_to(learned: Learned, plan: Plan, name: str) -> None:
     """Freeze what is frozen by the time a phase is reached; the weights stay.
 

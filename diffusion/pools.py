@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusion.data import PublicImages
+from diffusion.readers.latent_set import PublicLatents
 from diffusion.synthetic import generate, pseudo_labels
 from privplan.errors import DataError
 from privplan.plan import PlanShape, PublicPhase, SyntheticPhase
@@ -81,6 +82,8 @@ class PublicPool(Pool):
     def __init__(
         self, data: PlanShape, phase: PublicPhase, images: PublicImages, *, seed: int
     ) -> None:
+        if isinstance(images, PublicLatents):
+            _check_size(data, images)
         if images.shape.channels != data.channels:
             raise DataError(
                 f"the public images have {images.shape.channels} colour channels, the "
@@ -110,6 +113,15 @@ class PublicPool(Pool):
         """Return every image once, in pieces that fit into memory."""
         for chosen in torch.split(torch.arange(len(self._labels)), _IMAGES_AT_ONCE):
             yield self._images.batch(chosen)[0], self._labels[chosen]
+
+
+def _check_size(data: PlanShape, images: PublicLatents) -> None:
+    """Latents are brought to no other size: what they mean hangs on it."""
+    if (images.shape.height, images.shape.width) != (data.height, data.width):
+        raise DataError(
+            "the latents of these public images have another size than the plan's",
+            hint="give --image-size, so that images are resized before that",
+        )
 
 
 def resized(images: PublicImages, *, height: int, width: int) -> PublicImages:

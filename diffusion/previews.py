@@ -20,6 +20,7 @@ from torch import Tensor
 
 from diffusion.blueprint import network_of
 from diffusion.denoisers import denoiser_of
+from diffusion.latents import LatentSpace
 from diffusion.learned import Learned
 from diffusion.parts import parts_of
 from diffusion.queries import prior_of
@@ -40,6 +41,7 @@ class Previews:
         self._plan = plan
         self._gallery = options.gallery
         self._device = torch.device(options.device)
+        self._space = options.autoencoder
 
     def look(self, learned: Learned, phase: PlanPhase) -> None:
         """Draw images, if somebody wants them and another tenth of the phase is done.
@@ -52,7 +54,7 @@ class Previews:
         if self._gallery is None or not is_due(done=done, steps=phase.steps):
             return
         began = time.monotonic()
-        images = preview(self._plan, learned, device=self._device)
+        images = preview(self._plan, learned, device=self._device, space=self._space)
         took = time.monotonic() - began
         self._gallery.hang(images, phase=phase.name, done=done, seconds=took)
 
@@ -68,7 +70,11 @@ def is_due(*, done: int, steps: int) -> bool:
 
 
 def preview(
-    plan: Plan, learned: Learned, *, device: torch.device | None = None
+    plan: Plan,
+    learned: Learned,
+    *,
+    device: torch.device | None = None,
+    space: LatentSpace | None = None,
 ) -> UInt8[Tensor, "rows channels height width"]:
     """Draw a few images from averaged weights; the run itself is not touched.
 
@@ -76,6 +82,7 @@ def preview(
         plan: Of the run.
         learned: The weights and answers so far.
         device: Where to draw; default the processor.
+        space: What brings latents back to images, where the plan trains on latents.
 
     Returns:
         0..255, on the processor; one label after the other.
@@ -99,4 +106,6 @@ def preview(
         ),
         generator=torch.Generator(device=where).manual_seed(_SEED),
     )
+    if space is not None:
+        drawn = space.decode(drawn)
     return ((drawn.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()

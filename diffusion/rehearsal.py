@@ -23,6 +23,7 @@ from diffusion.data import PrivateImages
 from diffusion.ema import Ema
 from diffusion.loss import RowLoss, Rows
 from diffusion.randomness import RandomSource
+from diffusion.readers.latent_set import made_up
 from diffusion.trainer import (
     Learner,
     LossSettings,
@@ -88,7 +89,10 @@ def listening(network: nn.Module) -> Learner:
 
 
 def shaken(network: nn.Module, *, seed: int = 0) -> nn.Module:
-    """Return a copy of a network whose trained weights are moved a little.
+    """Return a copy of a network whose weights are moved a little, trained or not.
+
+    A network begins with a last layer of zeros, and nothing flows through it. Where a
+    part is tuned, the rest is frozen and comes from elsewhere: here it stands in.
 
     Example:
         >>> layer = nn.Linear(1, 1, bias=False)
@@ -100,9 +104,8 @@ def shaken(network: nn.Module, *, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in moved.parameters():
-            if parameter.requires_grad:
-                noise = torch.randn(parameter.shape, generator=generator)
-                parameter.add_(SHAKE * noise.to(parameter))
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.add_(SHAKE * noise.to(parameter))
     return moved
 
 
@@ -179,7 +182,7 @@ def pictures(
         0, 256, (count, channels, height, width), generator=generator
     ).to(torch.uint8)
     labels = torch.randint(0, classes, (count,), generator=generator)
-    return PrivateImages(pixels, labels, classes)
+    return made_up(pixels, labels, classes)
 
 
 def _nothing() -> None:

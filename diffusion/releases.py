@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from diffusion.blueprint import engine_name, mechanism_of, network_of
+from diffusion.blueprint import engine_name, mechanism_of
 from diffusion.data import PrivateImages
 from diffusion.denoisers import loss_of
 from diffusion.gaussian_prior import GaussianPrior
 from diffusion.neighbours import hostile
-from diffusion.parts import trained_at
+from diffusion.parts import private_network, trained_at
 from diffusion.per_example import engine
 from diffusion.physical_batch import PhysicalBatch
 from diffusion.queries import noisy_answer, prior_of
@@ -101,7 +101,7 @@ def setting_of(
 
 
 def _training(plan: Plan, phase: PrivatePhase, options: RunOptions) -> Release:
-    network = shaken(network_of(plan).to(options.device)).double()
+    network = shaken(private_network(plan).to(options.device)).double()
     planned = setting_of(plan, phase, options, in_float64=True)
     few = min(planned.mechanism.noise_multiplicity, 2)
     setting = replace(

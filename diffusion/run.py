@@ -4,6 +4,7 @@
     ├── plan.json                     the plan, as it is applied
     ├── preflight.json                what was tried on made-up pictures before
     ├── ledger.sqlite                 what was begun, written before it happened
+    ├── autoencoder/                  public; a copy, if the plan trains on latents
     ├── answers.json                  noisy answers, if the plan has queries
     └── checkpoint/
         ├── state.safetensors         to resume from
@@ -23,7 +24,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffusion import checkpoint, declared_public, enforce, queries
+from diffusion import checkpoint, declared_public, enforce, latents, queries
 from diffusion.data import PrivateImages, PublicImages, data_digest, require_private
 from diffusion.enforce import Guard
 from diffusion.parts import TRAINS, come_to, new_learned, start_phase
@@ -89,7 +90,10 @@ def train(
     """
     options = options or RunOptions()
     require_private(images)
+    space = latents.for_run(plan, options.autoencoder, folder)
+    options = replace(options, autoencoder=space)
     enforce.check(plan, images)
+    images = latents.brought(images, space)
     declared_public.check_images(plan, public)
     declared_public.check_weights(plan, options.pretrained, resume=resume)
     watcher = watcher or Silent()
@@ -150,6 +154,7 @@ def _make_ready(
     finished = resume and (folder / checkpoint.MODEL_NAME).exists()
     flown = None if finished else _fly(plan, options)
     files.make_folder(folder / "checkpoint")
+    latents.keep(options.autoencoder, folder)
     if not resume:
         watcher.ready(plan)
     if not (folder / PLAN_NAME).exists():

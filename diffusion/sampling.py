@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from diffusion import checkpoint
+from diffusion import checkpoint, latents
 from diffusion.adapters import merged
 from diffusion.blueprint import network_of
 from diffusion.data import PublicImages, load_public
@@ -107,6 +107,7 @@ def draw(
             f"the run in {folder} is not finished, so it has released no weights",
             hint=f"go on with it first: privplan train {folder} --resume",
         )
+    space = latents.for_run(plan, None, folder)
     answers = checkpoint.load_model(path, networks, plan_digest=plan.digest)
     plain = {name: merged(network) for name, network in networks.items()}
     denoise = guided(
@@ -129,7 +130,7 @@ def draw(
                 config=request.sampler,
                 generator=generator,
             )
-        parts.append(_bytes(drawn))
+        parts.append(_bytes(drawn if space is None else space.decode(drawn)))
         if progress is not None:
             progress(sum(len(p) for p in parts), request.count)
     return Samples(images=torch.cat(parts), labels=labels)

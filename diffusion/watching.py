@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import UInt8
 from torch import Tensor
 
+from diffusion.latents import LatentSpace
 from diffusion.pretrained import PretrainedWeights
 from diffusion.ranks import ALONE, Ranks
 from privplan import checks
@@ -84,6 +85,7 @@ class RunOptions:
         gallery: Who is shown previews; None draws none.
         charge: The register that pays for the run; None if none keeps its data set.
         rules: The policy and approval it was held to; noted before a record is read.
+        autoencoder: What brings records to the latents that a plan trains on.
         pretrained: The checkpoint that a plan names; a plan names one by digest.
         ranks: The processes that carry out the run together.
     """
@@ -97,6 +99,7 @@ class RunOptions:
     gallery: Gallery | None = None
     charge: Charge | None = None
     rules: RunRules = field(default_factory=RunRules)
+    autoencoder: LatentSpace | None = None
     pretrained: PretrainedWeights | None = None
     ranks: Ranks = ALONE
 

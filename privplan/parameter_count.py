@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from privplan import checks
+
+LayerKind = Literal["conv", "linear", "norm", "embedding", "bare"]
+KINDS: tuple[str, ...] = get_args(LayerKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,16 +28,22 @@ class Layer:
     Attributes:
         name: As in the network, such as "down.0.block.conv_in".
         kind: What it is.
-        width_in: Channels or features in; rows of an embedding; 1 for a norm.
+        width_in: Channels or features in; rows of an embedding; 1 for a norm; of a
+            bare parameter, its numbers.
         width_out: Channels or features out.
         size: Side of a convolution's kernel; 1 for any other layer.
+        bias: Whether it has a shift beside its weight.
+        part: What it belongs to in a network whose names do not say so: "attention",
+            "embedding", "film" or "block".
     """
 
     name: str
-    kind: Literal["conv", "linear", "norm", "embedding"]
+    kind: LayerKind
     width_in: int
     width_out: int
     size: int = 1
+    bias: bool = True
+    part: str = ""
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -45,8 +54,10 @@ class Layer:
             {'a.weight': 6, 'a.bias': 3}
         """
         weight = self.width_in * self.width_out * self.size**2
+        if self.kind == "bare":
+            return {self.name: weight}
         found = {f"{self.name}.weight": weight}
-        if self.kind != "embedding":
+        if self.bias and self.kind != "embedding":
             found[f"{self.name}.bias"] = self.width_out
         return found
 

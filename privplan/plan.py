@@ -29,14 +29,14 @@ from privplan import canonical, events, files, plan_checks
 from privplan.errors import DocumentError, IntegrityError
 from privplan.fields import Digest, Document, Name, read_document
 from privplan.plan_accounts import PlanAccounting, PlanOpinion
+from privplan.plan_network import PlanMixture, PlanNetwork
 from privplan.plan_parts import (
     REPAIR,
     GaussianPhase,
     PlanAdaptive,
     PlanBudget,
     PlanData,
-    PlanMixture,
-    PlanNetwork,
+    PlanLatent,
     PlanPhase,
     PlanShape,
     PlanStage,
@@ -63,6 +63,7 @@ __all__ = [
     "PlanAdaptive",
     "PlanBudget",
     "PlanData",
+    "PlanLatent",
     "PlanMixture",
     "PlanNetwork",
     "PlanOpinion",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-from privplan import events, line_grammar, tuning
+from privplan import events, latent_rules, line_grammar, tuning
+from privplan.borrowed import PlanBorrowed
 from privplan.budget_lines import ClippingQuantile
 from privplan.errors import DocumentError, ParameterError, PolicyError
 from privplan.phase_source import source_of
@@ -57,6 +58,7 @@ def check(
     _check_counts(phases)
     _check_sources(stages, phases)
     _check_sharing(phases, training)
+    _check_latent(data, phases, training)
     _check_pretrained(phases, training)
     _check_tuning(data, phases, training)
     _check_repair(stages, phases, training)
@@ -170,6 +172,10 @@ def _check_repair(
 def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
     if training.parameterisation == "gaussian" and not _has(phases, GaussianPhase):
         raise _inconsistent("the network corrects a Gaussian that is never asked for")
+    if isinstance(training.network, PlanBorrowed) != (
+        training.parameterisation == "timesteps"
+    ):
+        raise _inconsistent("timesteps are for a borrowed network, and only for one")
     mixture = training.mixture
     if mixture is not None:
         ends = (training.sigma_min, *mixture.cuts, training.sigma_max)
@@ -182,6 +188,14 @@ def _check_sharing(phases: Sequence[PlanPhase], training: PlanTraining) -> None:
     for phase in phases:
         if isinstance(phase, PrivatePhase) and (phase.synthetic_weight > 0) != mixes:
             raise _inconsistent("synthetic_weight is for a mixture, and only for one")
+
+
+def _check_latent(
+    data: PlanData, phases: Sequence[PlanPhase], training: PlanTraining
+) -> None:
+    found = latent_rules.problem(data, phases, training)
+    if found is not None:
+        raise _inconsistent(found[0])
 
 
 def _check_pretrained(phases: Sequence[PlanPhase], training: PlanTraining) -> None:

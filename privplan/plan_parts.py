@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from privplan import events, tuning
+from privplan.borrowed import ElsewherePhase, PlanBorrowed
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
+from privplan.plan_network import PlanMixture, PlanNetwork
 from privplan.stages import Sharing, Source, StageName
 
 REPAIR = "repair"
@@ -23,10 +25,6 @@ QueryName = Literal["labels", "count", "mean", "moments", "scores", "select"]
 
 def _is_usual(value: object) -> bool:
     return value is None or value == tuning.ALL
-
-
-def _is_single(value: int) -> bool:
-    return value == 1
 
 
 class PlanBudget(Document):
@@ -121,7 +119,9 @@ class PublicPhase(Document):
     learning_rate: Number
 
 
-FreePhase = Annotated[SyntheticPhase | PublicPhase, Field(discriminator="kind")]
+FreePhase = Annotated[
+    SyntheticPhase | PublicPhase | ElsewherePhase, Field(discriminator="kind")
+]
 
 
 class PretrainedPhase(Document):
@@ -136,6 +136,18 @@ class PretrainedPhase(Document):
     steps: Literal[1]
     event: EventField
     checkpoint_digest: Digest
+    lineage: tuple[FreePhase, ...] = Field(min_length=1)
+
+
+class PlanLatent(Document):
+    """The latent space records are brought to; then `data` is their shape there."""
+
+    autoencoder_digest: Digest
+    kind: Literal["kl", "vq", "AutoencoderKL"]
+    scale: Number
+    image_channels: Count
+    image_height: Count
+    image_width: Count
     lineage: tuple[FreePhase, ...] = Field(min_length=1)
 
 
@@ -251,29 +263,16 @@ PlanPhase = Annotated[
 ]
 
 
-class PlanNetwork(Document):
-    """The U-Net."""
-
-    base_width: Count
-    width_multipliers: tuple[Count, ...]
-    blocks: Count
-    attention_resolutions: tuple[Count, ...]
-    patch: Count = Field(default=1, exclude_if=_is_single)
-    seed: int
-
-
-class PlanMixture(Document):
-    """Shares of the draws below, between and above two cuts of sigma."""
-
-    cuts: tuple[Number, Number]
-    shares: tuple[Number, Number, Number]
+def _is_nothing(value: object) -> bool:
+    """Leave out what is not there: plans from before the field keep their digests."""
+    return value is None
 
 
 class PlanTraining(Document):
     """Network, loss and optimiser; public constants."""
 
-    network: PlanNetwork
-    parameterisation: Literal["edm", "v", "vp", "ve", "gaussian"]
+    network: PlanNetwork | PlanBorrowed
+    parameterisation: Literal["edm", "v", "vp", "ve", "gaussian", "timesteps"]
     sharing: Sharing = Field(strict=False)
     p_mean: Number
     p_std: Number
@@ -287,3 +286,4 @@ class PlanTraining(Document):
     ema_decay: Number
     tune: Name = Field(default=tuning.ALL, exclude_if=_is_usual)
     optimiser: Literal["adam", "adamw", "sgd"]
+    latent: PlanLatent | None = Field(default=None, exclude_if=_is_nothing)

@@ -37,7 +37,7 @@ from privplan.free_phases import (
     public_phase,
     synthetic_phase,
 )
-from privplan.presets import Parameterisation, Pretraining
+from privplan.presets import Pretraining, Wrapping
 from privplan.pretrained import Pretrained
 from privplan.recipes import Recipe
 from privplan.stages import Sharing, Source, StageAllocation
@@ -190,7 +190,7 @@ def private_phase(
     *,
     records: int,
     fixed: Sequence[plan.PlanPhase],
-    parameterisation: Parameterisation,
+    parameterisation: Wrapping,
     sharing: Sharing,
 ) -> plan.PrivatePhase:
     """Calibrate the private steps beside everything else that reads records.

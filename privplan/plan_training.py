@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from privplan import checks, plan, plan_size, pretrained, tuning
+from privplan import checks, latent_rules, plan, plan_size, pretrained, tuning
 from privplan.errors import ParameterError
 from privplan.network_text import NetworkWishes
 from privplan.plan_phases import Wishes
-from privplan.presets import Parameterisation, Preset, Pretraining
+from privplan.presets import Parameterisation, Preset, Pretraining, Wrapping
 from privplan.pretrained import Pretrained
-from privplan.recipes import Recipe
+from privplan.recipes import Recipe, recipe
 from privplan.stages import Sharing, Source, StageAllocation
 
 NETWORK_SEED = 20240602
@@ -32,6 +32,7 @@ class TrainingWishes:
         optimiser: Of every phase.
         network: What is pinned of the network; None for nothing.
         tune: What private steps change, in the grammar of `privplan.tuning`.
+        latent: The latent space that records are brought to; None for none.
     """
 
     sharing: Sharing = Sharing.SEQUENTIAL
@@ -43,6 +44,7 @@ class TrainingWishes:
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     network: NetworkWishes | None = None
     tune: str = tuning.ALL
+    latent: plan.PlanLatent | None = None
 
     def __post_init__(self) -> None:
         checks.non_negative(shift=self.shift)
@@ -73,7 +75,7 @@ def training_of(
     """
     mixture = wishes.mixture or _mixture_of(preset)
     _check_cuts(mixture, settings)
-    asked = wishes.parameterisation or preset.parameterisation
+    asked: Wrapping | None = wishes.parameterisation or preset.parameterisation
     if begin is not None and asked is None:
         asked = begin.training.parameterisation
     if asked is None:
@@ -98,11 +100,43 @@ def training_of(
         shift=wishes.shift,
         optimiser=wishes.optimiser,
         tune=tuning.parse(wishes.tune).text,
+        latent=wishes.latent,
     )
     if begin is not None:
+        _check_wrapped(begin, asked)
         pretrained.check_fits(begin, data, found)
     plan_size.selected(data, found)
     return found
+
+
+def recipe_for(data: plan.PlanShape, records: int, begin: Pretrained | None) -> Recipe:
+    """Return the recipe for images of one size, with the sigma of a borrowed network.
+
+    A network that counts noise in timesteps knows no sigma beyond its first and last.
+
+    Args:
+        data: Shape of the images.
+        records: n, as declared.
+        begin: Pretrained weights to begin from.
+    """
+    found = recipe(records=records, height=data.height, width=data.width)
+    if begin is None or not _is_borrowed(begin):
+        return found
+    low, high = begin.training.sigma_min, begin.training.sigma_max
+    return replace(found, sigma_min=low, sigma_max=high)
+
+
+def _check_wrapped(begin: Pretrained, asked: Wrapping) -> None:
+    if _is_borrowed(begin) and asked != begin.training.parameterisation:
+        raise ParameterError(
+            f"the checkpoint's network counts noise in timesteps, and '{asked}' is "
+            "asked for",
+            hint="leave --parameterisation, Gaussian stages and named --stages away",
+        )
+
+
+def _is_borrowed(begin: Pretrained) -> bool:
+    return begin.training.parameterisation == "timesteps"
 
 
 def network_of(
@@ -191,6 +225,21 @@ def check_used(
             )
 
 
+def check_latent(
+    data: plan.PlanShape, phases: Sequence[plan.PlanPhase], training: plan.PlanTraining
+) -> None:
+    """Refuse a plan on latents that treats them as images.
+
+    Raises:
+        ParameterError: It mirrors them or learns from images beside them, or their
+            shape is not that of the latents.
+    """
+    found = latent_rules.problem(data, phases, training)
+    if found is not None:
+        what, cure = found
+        raise ParameterError(f"this plan does not fit its latents: {what}", hint=cure)
+
+
 def _check_prepared(training: TrainingWishes, kinds: Set[str]) -> None:
     """Refuse to tune a part of a network that knows nothing: the rest never would."""
     if training.tune == tuning.ALL or "private" not in kinds:
@@ -199,7 +248,8 @@ def _check_prepared(training: TrainingWishes, kinds: Set[str]) -> None:
         raise ParameterError(
             f"--tune {training.tune[:40]} leaves the rest of the network as it is, and "
             "it has learned nothing",
-            hint="begin from a checkpoint with --from, or add --pretrain synthetic",
+            hint="begin from a checkpoint with --from"
+            + (", or add --pretrain synthetic" if training.latent is None else ""),
         )
 
 

@@ -47,7 +47,6 @@ from privplan.plan_choice import start_of
 from privplan.plan_phases import Wishes
 from privplan.plan_training import TrainingWishes
 from privplan.presets import Preset, resolve
-from privplan.recipes import recipe
 from privplan.stage_text import parse
 from privplan.stages import Source, StageAllocation
 from privplan.version import __version__
@@ -110,7 +109,9 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         0.0
     """
     data, budget = request.data, _budget(request)
-    settings = recipe(records=data.records, height=data.height, width=data.width)
+    settings = plan_training.recipe_for(
+        declared.document(data), data.records, request.wishes.pretrained
+    )
     preset = resolve(request.stages)
     allocation = parse(
         preset.stages_for(settings.gaussian_above),
@@ -130,6 +131,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         whole_numbers.check_clipping(request.wishes.clipping)
     phases = _phases(request, preset, allocation, training, budget)
     whole_numbers.check(declared.document(data), training, phases)
+    plan_training.check_latent(declared.document(data), phases, training)
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,
@@ -142,6 +144,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
         digest="0" * 64,
     )
     plan_checks.check_unit(draft.budget, draft.data, draft.phases)
+    plan_checks.check(draft.data, draft.stages, draft.phases, draft.training)
     return plan.seal(draft)
 
 
@@ -191,7 +194,9 @@ def _phases(
     budget: PrivacyBudget,
 ) -> tuple[plan.PlanPhase, ...]:
     data, wishes = request.data, request.wishes
-    settings = recipe(records=data.records, height=data.height, width=data.width)
+    settings = plan_training.recipe_for(
+        declared.document(data), data.records, wishes.pretrained
+    )
     found: list[plan.PlanPhase] = list(wishes.queries)
     trains = bool(allocation.intervals(Source.PRIVATE))
     if _asks_gaussian(allocation, training):

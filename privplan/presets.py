@@ -26,6 +26,7 @@ from privplan.stage_text import ALL_PRIVATE, DEFAULT
 
 Pretraining = Literal["synthetic", "public", "none"]
 Parameterisation = Literal["edm", "v", "vp", "ve", "gaussian"]
+Wrapping = Literal["edm", "v", "vp", "ve", "gaussian", "timesteps"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,24 +103,31 @@ def stages_of(
     parameterisation: Parameterisation | None = None,
     *,
     begun: bool = False,
+    in_latents: bool = False,
     records_per_unit: int = 1,
 ) -> str:
     """Return the stages that are asked for, or what is planned where none are.
 
     `best`, wherever it can be: it decides on a parameterisation itself, prepares its
-    own network, and its query is for units of one record. Else every stage is private.
+    own network on drawn images, and its query is for units of one record. Else every
+    stage is private; a network that was trained elsewhere brings its parameterisation.
 
     Args:
         stages: What was asked for.
         parameterisation: Pinned by the user; None for whatever goes with the stages.
         begun: Whether the network is one that was trained elsewhere.
+        in_latents: Whether records are latents, beside which nothing can be drawn.
         records_per_unit: Most records of one unit of privacy.
 
     Example:
-        >>> stages_of(None), stages_of(None, "v"), stages_of(None, begun=True)
+        >>> stages_of(None), stages_of(None, "v"), stages_of(None, in_latents=True)
         ('best', 'dpdm', 'dpdm')
+        >>> stages_of(None, begun=True)
+        'coarse=private,context=private,cleaning=private'
     """
     if stages is not None:
         return stages
-    fits = parameterisation is None and not begun and records_per_unit == 1
+    if begun:
+        return ALL_PRIVATE
+    fits = parameterisation is None and not in_latents and records_per_unit == 1
     return "best" if fits else "dpdm"

@@ -23,6 +23,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from privplan import canonical, files
+from privplan.borrowed import PlanBorrowed
 from privplan.errors import DocumentError, IntegrityError, ParameterError
 from privplan.fields import Digest, Document, Name, read_document
 from privplan.plan_parts import FreePhase, PlanShape, PlanTraining
@@ -121,11 +122,23 @@ def check_fits(document: Pretrained, data: PlanShape, training: PlanTraining) ->
     """
     for what in _SHAPE:
         _same(what, getattr(document.shape, what), getattr(data, what))
+    spaces = [
+        one.latent.autoencoder_digest[:12] if one.latent else "none"
+        for one in (document.training, training)
+    ]
+    _same("autoencoder", *spaces)
+    found, wanted = document.training.network, training.network
+    if isinstance(found, PlanBorrowed) or isinstance(wanted, PlanBorrowed):
+        _same("configuration", _digest(found), _digest(wanted))
+        return
     for what in _NETWORK:
-        found = getattr(document.training.network, what)
-        _same(what, found, getattr(training.network, what))
+        _same(what, getattr(found, what), getattr(wanted, what))
     for what in ("parameterisation", "sigma_data"):
         _same(what, getattr(document.training, what), getattr(training, what))
+
+
+def _digest(network: Document) -> str:
+    return canonical.digest(network.model_dump(mode="json"))[:12]
 
 
 def _same(what: str, found: object, wanted: object) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from privplan import plan_size, tuning
 from privplan import report_words as words
+from privplan.borrowed import ElsewherePhase
 from privplan.errors import IntegrityError
 from privplan.plan import Plan, PretrainedPhase, PublicPhase
 from privplan.report_schema import Predicate
@@ -40,6 +41,12 @@ def relied_on(plan: Plan) -> dict[str, str]:
         data = [_declared(part) for part in phase.lineage]
         found["pretrained-weights"] = words.PRETRAINED.format(
             digest=phase.checkpoint_digest, data="; ".join(data)
+        )
+    latent = plan.training.latent
+    if latent is not None:
+        data = [_declared(part) for part in latent.lineage]
+        found["autoencoder"] = words.AUTOENCODER.format(
+            digest=latent.autoencoder_digest, data="; ".join(data)
         )
     public = plan.phases_of(PublicPhase)
     if public:
@@ -77,6 +84,11 @@ def _declared(part: object) -> str:
         return (
             f"{part.data_name}, sha256 {part.data_digest}, declared public by "
             f"{part.declared_by}"
+        )
+    if isinstance(part, ElsewherePhase):
+        return (
+            f"{part.data_name}, which only those saw who trained the weights sha256 "
+            f"{part.weights_digest}, declared public by {part.declared_by}"
         )
     return "images that a program draws"
 

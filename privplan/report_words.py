@@ -51,6 +51,10 @@ PRETRAINED = (
     "Training began from checkpoint {digest}, which learned from this alone, and none "
     "of it holds a protected record: {data}."
 )
+AUTOENCODER = (
+    "Autoencoder {digest}, which brings records to latents one by one, and its scale "
+    "learned from this alone, and none of it holds a protected record: {data}."
+)
 PUBLIC_IMAGES = "These images hold no protected record: {data}."
 _COLUMN = (
     "The column '{column}' says rightly whose each record is. That no unit has more "

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privplan import accounting, events
+from privplan.borrowed import ElsewherePhase
 from privplan.phase_source import source_of
 from privplan.plan import (
     GaussianPhase,
@@ -207,12 +208,16 @@ def _what(phase: PlanPhase) -> str:
 
 def _learned_from(phase: PretrainedPhase) -> str:
     """Say what pretrained weights learned from, in a few words."""
-    return " and ".join(
-        f"public images {part.data_name}"
-        if isinstance(part, PublicPhase)
-        else f"images drawn by '{part.generator}'"
-        for part in phase.lineage
-    )
+    found = []
+    for part in phase.lineage:
+        match part:
+            case PublicPhase():
+                found.append(f"public images {part.data_name}")
+            case ElsewherePhase():
+                found.append(f"{part.data_name}, elsewhere")
+            case SyntheticPhase():
+                found.append(f"images drawn by '{part.generator}'")
+    return " and ".join(found)
 
 
 def _noise_to_signal(phase: PlanPhase, trained_parameters: int) -> float | None:

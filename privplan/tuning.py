@@ -208,9 +208,9 @@ def _of_part(part: str, layers: Sequence[Layer]) -> dict[str, int]:
         for name, numbers in layer.parameters.items():
             inside = {
                 ALL: True,
-                "attention": ".attention." in name,
-                "embedding": layer.name in EMBEDDER,
-                "film": layer.name.endswith(".block.condition"),
+                "attention": ".attention." in name or layer.part == "attention",
+                "embedding": layer.name in EMBEDDER or layer.part == "embedding",
+                "film": layer.name.endswith(".block.condition") or layer.part == "film",
                 "bias": name.endswith(".bias"),
             }
             if inside[part]:
@@ -229,8 +229,10 @@ def _beginning(block: str, layers: Sequence[Layer]) -> dict[str, int]:
 
 def _is_target(target: str, layer: Layer) -> bool:
     if target == "attention":
-        return ".attention." in layer.name and layer.kind == "linear"
-    return ".block." in layer.name and layer.kind == "conv" and layer.size > 1
+        inside = ".attention." in layer.name or layer.part == "attention"
+        return inside and layer.kind == "linear"
+    inside = ".block." in layer.name or layer.part == "block"
+    return inside and layer.kind == "conv" and layer.size > 1
 
 
 def _adapter_size(layer: Layer, rank: int) -> int:
@@ -268,10 +270,12 @@ def _has(layers: Sequence[Layer]) -> list[str]:
     found = [part for part in _PARTS if _of_part(part, layers)]
     targets = [t for t in _TARGETS if any(_is_target(t, layer) for layer in layers)]
     found += [f"lora:RANK@{target}" for target in targets]
-    blocks = dict.fromkeys(_block_of(layer.name) for layer in layers)
+    blocks = dict.fromkeys(_block_of(layer) for layer in layers)
     return [*found, f"blocks:{','.join(blocks)}"]
 
 
-def _block_of(name: str) -> str:
+def _block_of(layer: Layer) -> str:
     """Return the block a layer is in: "up.2" of "up.2.attention.out"."""
-    return name.partition(".block.")[0].partition(".attention.")[0]
+    if layer.part:
+        return ".".join(layer.name.split(".")[:3])
+    return layer.name.partition(".block.")[0].partition(".attention.")[0]

@@ -22,12 +22,13 @@ import torch
 from torch import Tensor
 
 from diffusion.audit.common import Progress, silent
-from diffusion.blueprint import network_of
 from diffusion.canaries import carry_out
 from diffusion.data import PrivateImages
+from diffusion.parts import private_network
 from diffusion.per_example import Clipping, engine
 from diffusion.physical_batch import PhysicalBatch
 from diffusion.randomness import RandomSource, SecureStream
+from diffusion.readers.latent_set import part
 from diffusion.rehearsal import Setting, listening, noised_sum, shaken
 from diffusion.releases import made_up, setting_of
 from diffusion.step_parts import Mechanism
@@ -159,9 +160,7 @@ def in_pixels(
         return None
     noise = setting.noise_multiplier()
     canaries, coins = made_up(plan, setting.canaries), _coins(setting.canaries)
-    members = PrivateImages(
-        canaries.images[coins], canaries.labels[coins], canaries.classes
-    )
+    members = part(canaries, coins)
     planned = setting_of(plan, plan.private_phases[0], options)
     step = Setting(
         mechanism=_mechanism(setting, noise),
@@ -172,7 +171,7 @@ def in_pixels(
             device=planned.performance.device,
         ),
     )
-    learner = listening(shaken(network_of(plan).to(options.device)))
+    learner = listening(shaken(private_network(plan).to(options.device)))
     total = torch.zeros(())
     for done in range(setting.steps):
         progress("canaries in pixels", done, setting.steps)
@@ -181,10 +180,7 @@ def in_pixels(
     scores = torch.zeros(setting.canaries, dtype=torch.float64)
     for canary in range(setting.canaries):
         progress("canaries in pixels", canary, setting.canaries)
-        one = slice(canary, canary + 1)
-        shown = PrivateImages(
-            canaries.images[one], canaries.labels[one], canaries.classes
-        )
+        shown = part(canaries, torch.tensor([canary]))
         share = noised_sum(learner, shown, alone, RandomSource())
         scores[canary] = total @ share
     progress("canaries in pixels", setting.canaries, setting.canaries)

@@ -12,9 +12,9 @@ import time
 import torch
 from torch import nn
 
-from diffusion.blueprint import network_of
 from diffusion.data import PrivateImages
 from diffusion.loss import Rows
+from diffusion.parts import private_network
 from diffusion.preflight import gradients, steps, structure
 from diffusion.preflight.findings import Check
 from diffusion.preflight.gradients import Bench
@@ -52,7 +52,7 @@ def preflight(plan: Plan, options: RunOptions) -> PreflightPart:
     for release in of_plan(plan, options):
         phase = next(p for p in plan.phases if p.name == release.name)
         if isinstance(phase, PrivatePhase):
-            network = shaken(network_of(plan).to(options.device))
+            network = shaken(private_network(plan).to(options.device))
             setting = setting_of(plan, phase, options)
             exact = setting_of(plan, phase, options, in_float64=True)
             checks += of_network(network, setting, exact, release, images)

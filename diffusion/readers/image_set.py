@@ -17,7 +17,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, final, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32, Int64
@@ -147,7 +147,7 @@ class ImageSet(ABC):
             )
         stored = self.pixels
         found = stored[indices] if isinstance(stored, Tensor) else stored.read(indices)
-        return found.to(torch.float32) / 127.5 - 1.0, self.labels[indices]
+        return self._shown(found), self.labels[indices]
 
     def shown(
         self, chosen: Int64[Tensor, " batch"], *, seeds: Sequence[int], draws: int
@@ -167,8 +167,16 @@ class ImageSet(ABC):
             return chosen
         return self.units.shown(chosen, seeds=seeds, draws=draws)
 
+    @property
+    def measured(self) -> "ImageSet":
+        """The set whose contents the digest is of."""
+        return self
 
-@final
+    def _shown(self, stored: Tensor) -> Tensor:
+        """Turn what is stored into what a network is shown."""
+        return stored.to(torch.float32) / 127.5 - 1.0
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PrivateImages(ImageSet):
     """Images whose every use is charged or stays local.
@@ -185,7 +193,6 @@ class PrivateImages(ImageSet):
         return "PrivateImages(hidden)"
 
 
-@final
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PublicImages(ImageSet):
     """Images that anyone may see; their use costs nothing."""
@@ -211,6 +218,7 @@ def data_digest(images: ImageSet) -> str:
         >>> data_digest(PublicImages(pixels, torch.tensor([0]), 1))[:16]
         '79c9ae9d2731350d'
     """
+    images = images.measured
     pixels = images.pixels
     if not isinstance(pixels, Tensor):
         return pixels.content_digest(images.classes)

@@ -38,7 +38,7 @@ def model_card(page: Page) -> str:
         "library_name": "privplan",
         "pipeline_tag": "unconditional-image-generation",
         "tags": list(_TAGS),
-        "differential_privacy": _claim(page.source),
+        "differential_privacy": claim(page.source),
     }
     plan = page.source.predicate.plan
     about = (
@@ -60,7 +60,7 @@ def data_card(page: Page) -> str:
         "annotations_creators": ["machine-generated"],
         "task_categories": ["unconditional-image-generation", "image-classification"],
         "tags": list(_TAGS),
-        "differential_privacy": _claim(page.source),
+        "differential_privacy": claim(page.source),
     }
     said = page.source.predicate
     digests = dict(page.source.subjects)
@@ -77,7 +77,12 @@ def data_card(page: Page) -> str:
     return _card("Data set card", head, page, about)
 
 
-def _claim(source: Source) -> dict[str, Value]:
+def claim(source: Source) -> dict[str, Value]:
+    """Return the claim as a block for machines, with the digests it is about.
+
+    Args:
+        source: The signed report.
+    """
     said, claims = source.predicate, source.predicate.verdict == "dp-claim"
     block: dict[str, Value] = {"claim": claims}
     if claims:

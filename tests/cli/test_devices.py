@@ -18,6 +18,7 @@ from privplan.errors import ParameterError
 from privplan.planner import PlanRequest, Wishes, make_plan
 
 ROOT = Path(__file__).parents[2]
+PLAN = ROOT / "tests" / "golden" / "old-plan.json"
 PATIENCE = 300.0
 LONG = [sys.executable, "-c", "import time; time.sleep(600)"]
 FAILING = [sys.executable, "-c", "raise SystemExit(5)"]
@@ -58,10 +59,31 @@ def test_no_device_at_all_is_refused_by_the_name_of_the_option(refused, not_star
     assert message.startswith("error --devices (devices) is 0")
 
 
+@pytest.mark.parametrize("command", ["pretrain", "autoencoder", "preflight", "train"])
+def test_a_gpu_that_is_not_there_is_refused_by_every_command(
+    refused, monkeypatch, tmp_path, command
+):
+    """Torch would answer with a traceback."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    given = {
+        "pretrain": ["--generator", "strokes", "--out", tmp_path / "out"],
+        "autoencoder": ["--generator", "strokes", "--out", tmp_path / "out"],
+        "preflight": [PLAN],
+        "train": [PLAN, "--out", tmp_path / "out"],
+    }
+    code, message = refused(command, *given[command], "--device", "cuda")
+    assert code == 2
+    assert "no GPU" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_process_without_a_gpu_of_its_own_is_refused(started, monkeypatch):
     """Two processes on one GPU would halve each other's memory unasked."""
     import torch
 
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ParameterError, match="fewer than processes"):
         processes.device_here("cuda")

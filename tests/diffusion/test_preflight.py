@@ -56,7 +56,7 @@ def fly(plan, monkeypatch):
     def run(network=None, engine=None):
         network = Tiny() if network is None else network
         monkeypatch.setattr(
-            "diffusion.releases.network_of", lambda _: copy.deepcopy(network)
+            "diffusion.releases.private_network", lambda _: copy.deepcopy(network)
         )
         if engine is not None:
             monkeypatch.setitem(per_example.ENGINES, "loop", engine)

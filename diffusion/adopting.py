@@ -1,0 +1,182 @@
+"""A network of diffusers becomes a checkpoint that plans can begin from.
+
+What passes here is tried against plain autograd again before every run (preflight). The
+checkpoint says that somebody else trained the weights, and who declares that what they
+learned from is public: nobody here has seen it.
+
+Edges: reads the folder, writes the checkpoint.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from diffusion import pretrained
+from diffusion.borrowed import BorrowedNetwork, assemble, layer_table
+from diffusion.diffusers_folder import Found, canonical_text, own_classes, read
+from diffusion.network import NetworkConfig
+from privplan import events
+from privplan.borrowed import (
+    ElsewherePhase,
+    PlanBorrowed,
+    sigmas,
+)
+from privplan.code_identity import source_digest
+from privplan.errors import DataError, ParameterError
+from privplan.plan import PlanShape, PlanTraining
+from privplan.pretrained import FORMAT, Pretrained
+from privplan.stages import Sharing
+from privplan.version import __version__
+
+_SEED: Final = 20240607
+_UNKNOWN: Final = "0" * 64
+_ROW = "class_embedding.weight"
+
+
+def adopt(
+    folder: Path, out: Path, *, declared_by: str, data_name: str, classes: int | None
+) -> Pretrained:
+    """Write a checkpoint from a folder that diffusers wrote.
+
+    Args:
+        folder: Of a network or a pipeline.
+        out: Where the checkpoint goes.
+        declared_by: Who says that what the weights learned from is public.
+        data_name: What that is called.
+        classes: Of the images it is for; None takes the network's own number.
+
+    Raises:
+        DataError: The folder cannot be read, or holds no such network.
+        ParameterError: The network cannot be trained record by record.
+        PolicyError: diffusers is not installed.
+    """
+    found = read(folder)
+    own = own_classes(found)
+    shape = _shape(found, own if classes is None else classes)
+    settings, tensors = _with_no_class(found, shape.classes)
+    config = NetworkConfig(
+        channels=shape.channels,
+        height=shape.height,
+        width=shape.width,
+        classes=shape.classes,
+    )
+    network = assemble(found.kind, settings, config, _SEED)
+    _load(network, tensors, folder)
+    described = PlanBorrowed(
+        library="diffusers",
+        kind=found.kind,  # type: ignore[arg-type]  # `read` lets no other pass
+        config=canonical_text(settings),
+        schedule=found.schedule,
+        layers=layer_table(network),
+        seed=_SEED,
+    )
+    phase = _elsewhere(found.digest, declared_by, data_name)
+    document = _document(shape, described, phase)
+    return pretrained.write(document, network.state_dict(), out)
+
+
+def _elsewhere(digest: str, declared_by: str, data_name: str) -> ElsewherePhase:
+    return ElsewherePhase(
+        kind="elsewhere",
+        name="elsewhere",
+        steps=1,
+        event=events.NoOpEvent(),
+        data_name=data_name,
+        weights_digest=digest,
+        declared_by=declared_by,
+    )
+
+
+def _document(
+    shape: PlanShape, described: PlanBorrowed, phase: ElsewherePhase
+) -> Pretrained:
+    return Pretrained(
+        format=FORMAT,
+        privplan_version=__version__,
+        shape=shape,
+        phases=(phase,),
+        training=_training(described),
+        code_digest=source_digest(),
+        weights_digest=_UNKNOWN,
+        digest=_UNKNOWN,
+    )
+
+
+def _shape(found: Found, classes: int) -> PlanShape:
+    settings = found.settings
+    size = settings.get("sample_size")
+    sides = [size, size] if isinstance(size, int) else list(size or [])
+    channels, out = settings["in_channels"], settings.get("out_channels")
+    if len(sides) != len(("height", "width")):
+        raise ParameterError(
+            "the network does not say the size of its images (sample_size)",
+            hint="write sample_size into its config.json",
+        )
+    if out not in (None, channels, 2 * channels):
+        raise ParameterError(
+            f"the network takes {channels} channels and answers {out}",
+            hint="use a network that answers as many channels as it takes",
+        )
+    return PlanShape(
+        channels=channels, height=sides[0], width=sides[1], classes=classes
+    )
+
+
+def _with_no_class(
+    found: Found, classes: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Give a U-Net with classes a row for "no class", where it has none.
+
+    Raises:
+        ParameterError: The network was made for another number of classes.
+    """
+    settings, tensors = dict(found.settings), dict(found.tensors)
+    own = own_classes(found)
+    if found.kind == "UNet2DConditionModel" or (
+        found.kind == "UNet2DModel" and not settings.get("num_class_embeds")
+    ):
+        return settings, tensors
+    if found.kind == "UNet2DModel" and classes == own:
+        rows = tensors.get(_ROW, torch.zeros(own, 1))
+        tensors[_ROW] = torch.cat([rows, torch.zeros_like(rows[:1])])
+        settings["num_class_embeds"] = own + 1
+    elif classes != own - (found.kind == "UNet2DModel"):
+        raise ParameterError(
+            f"the network was made for {own} classes, not for {classes}",
+            hint=f"give --classes {own}",
+        )
+    return settings, tensors
+
+
+def _load(network: BorrowedNetwork, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Load the weights; all of them, and no other."""
+    try:
+        network.net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise DataError(
+            f"the weights in {folder} do not fit the configuration beside them",
+            hint="load and save it once with diffusers: save_pretrained(folder)",
+        ) from error
+
+
+def _training(described: PlanBorrowed) -> PlanTraining:
+    levels = sigmas(described.schedule)
+    return PlanTraining(
+        network=described,
+        parameterisation="timesteps",
+        sharing=Sharing.SEQUENTIAL,
+        p_mean=0.0,
+        p_std=1.0,
+        sigma_data=0.5,
+        sigma_min=levels[0],
+        sigma_max=levels[-1],
+        mixture=None,
+        flip=False,
+        shift=0,
+        label_dropout=0.1,
+        ema_decay=0.98,
+        tune="all",
+        optimiser="adam",
+    )
