@@ -181,10 +181,9 @@ def plan(
         return
     wishes = Wishes(
         steps=steps, sample_rate=sample_rate, noise_multiplicity=noise_multiplicity,
-        synthetic_steps=synthetic_steps, repair_steps=repair_steps,
-        prior_noise=prior_noise,
-        synthetic_weight=synthetic_weight, queries=query_phases(query or []),
-        clipping=clipping, arithmetic=arithmetic, learning_rate=learning_rate,
+        synthetic_steps=synthetic_steps, synthetic_weight=synthetic_weight,
+        repair_steps=repair_steps, prior_noise=prior_noise, learning_rate=learning_rate,
+        queries=query_phases(query or []), clipping=clipping, arithmetic=arithmetic,
         public=plan_inputs.declared_public(public, beside=data),
         pretrained=None if begin_from is None else pretrained.read(begin_from),
     )  # fmt: skip
@@ -214,7 +213,10 @@ def plan(
     room = plan_inputs.room_for(made, register, data_set, oversight.trust(trust))
     kept = plan_saving.save(made, out, room, force=force)
     _show(made, request.compute, time=time, as_json=as_json, about=kept.about)
-    kept.tell(as_json=as_json)
+    kept.tell({
+        "--data": data if records is None else "FOLDER", "--image-size": image_size,
+        "--public": public, "--from": begin_from, "--autoencoder": autoencoder,
+    }, as_json=as_json)  # fmt: skip
 
 
 @app.command()

@@ -11,6 +11,8 @@ another file,    refused; --force replaces it
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,15 +47,22 @@ class Saved:
         room = None if self.room is None else asdict(self.room)
         return {"path": str(self.path), "register": room, "replaced": self.replaced}
 
-    def tell(self, *, as_json: bool) -> None:
-        """Say it, and what comes next."""
+    def tell(self, needs: Mapping[str, object], *, as_json: bool) -> None:
+        """Say it, and what comes next.
+
+        Args:
+            needs: Options that training takes too, as they were given; None for none.
+            as_json: Whether to say nothing.
+        """
         if as_json:
             return
         for said in (self.replaced, None if self.room is None else self.room.sentence):
             if said is not None:
                 talk(said)
-        path = self.path
-        talk(f"No record was touched. Saved {path}. Next: privplan train {path}")
+        words = ["privplan", "train", str(self.path)]
+        for name, given in needs.items():
+            words += [] if given is None else [name, str(given)]
+        talk(f"No record was touched. Saved {self.path}. Next: {shlex.join(words)}")
 
 
 def save(made: Plan, path: Path, room: Room | None, *, force: bool) -> Saved:

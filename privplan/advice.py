@@ -156,8 +156,9 @@ def _about_noise(choice: Choice) -> Said:
     if choice.request.start is Start.SCRATCH and whole < threshold:
         text = (
             f"from scratch this is hard: F0 = {whole:.2g}, and it was seen to work "
-            f"from about {threshold:g}; begin from weights prepared on synthetic "
-            "images, which costs no privacy (--pretrain synthetic)"
+            f"from about {threshold:g}; begin from weights prepared without "
+            "records, which costs no privacy (--pretrain synthetic, or --from a "
+            "checkpoint)"
         )
         said.append(("start", text))
     return said

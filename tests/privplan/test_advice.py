@@ -137,7 +137,7 @@ def test_drowned_signals_are_named_with_a_way_out():
     assert "noise drowns the signal: F = 1.5" in text["noise"]
     assert "records needed for F = 30" in text["noise"]
     assert "F x 3.2" in text["parameters"]
-    assert "prepared on synthetic" in text["start"]
+    assert "prepared without records" in text["start"]
 
 
 def test_a_plan_that_lacks_compute_is_not_told_to_find_records():
