@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from privplan.stages import Source
 
 torch.set_num_threads(1)
 PATIENCE = 60.0
+LONGEST = 150  # seconds a case may take, on a busy machine
 FLY, FLOWN = run.preflight, {}
 
 
@@ -140,15 +142,19 @@ def draws_on_its_own(ranks):
     ranks.stream = stream
 
 
-def noise_per_rank(ranks, mechanism):
-    """The fault: every process adds the planned noise to its own part of the sum."""
+def noise_per_rank(ranks, mechanism, *, share):
+    """The fault: every process adds noise to its own part of the sum.
+
+    The whole planned noise each: too much. The part `share` of it each, which adds up
+    to the planned deviation only if deviations added up: too little.
+    """
     real = team.Team.total
 
     def total(self, parts, *, drawn):
         own = noisy_sum(
             parts,
             stream=RandomSource().stream(),
-            noise_multiplier=mechanism.noise_multiplier,
+            noise_multiplier=share * mechanism.noise_multiplier,
             max_grad_norm=mechanism.clipping.max_grad_norm,
         )
         return real(self, own, drawn=drawn)
@@ -165,7 +171,9 @@ def measured(case, plan, images, ranks, note):
     learner = learned.learner
     mechanism = replace(mechanism_of(phase), sample_rate=1e-12)
     if case.get("fault") == "noise per rank":
-        noise_per_rank(ranks, mechanism)
+        noise_per_rank(ranks, mechanism, share=1.0)
+    if case.get("fault") == "noise shared out":
+        noise_per_rank(ranks, mechanism, share=1 / ranks.count)
     found = []
     trainer.Learner.update = lambda one: found.append(
         torch.cat([p.grad.flatten() for p in one.network.parameters()])
@@ -181,9 +189,12 @@ def measured(case, plan, images, ranks, note):
             spend=lambda: None,
         )
     planned = mechanism.noise_multiplier * mechanism.clipping.max_grad_norm
-    noise = torch.cat(found).double() * mechanism.expected_batch_size / planned
+    by_step = torch.stack(found).double() * mechanism.expected_batch_size / planned
+    noise = by_step.flatten()
     note("std", float(noise.std()))
+    note("square", float(noise.square().mean()))
     note("values", len(noise))
+    note("repeats", float((by_step[1:] * by_step[:-1]).mean()))
     note("weights", hashlib.sha256(noise.numpy().tobytes()).hexdigest())
 
 
@@ -201,7 +212,8 @@ def prepared(case, ranks, note):
         trainer.poisson_batch = lambda *_, **__: torch.tensor(case["chosen"])
 
 
-def child(case, rank, images, port):
+def child(case, rank, images, gate):
+    port = int(os.read(gate, 8))
     os.environ |= {
         "RANK": str(rank),
         "WORLD_SIZE": str(case["count"]),
@@ -245,13 +257,17 @@ def child(case, rank, images, port):
     return None
 
 
-def forked(case, rank, images, port):
+def forked(case, rank, images):
+    """Fork a process that waits to be told the port; return its id and how to tell."""
+    gate, told = os.pipe()
     pid = os.fork()
     if pid:
-        return pid
+        os.close(gate)
+        return pid, told
+    os.close(told)
     code = 3
     try:
-        child(case, rank, images, port)
+        child(case, rank, images, gate)
         code = 0
     except BaseException:
         if case.get("loud"):
@@ -261,22 +277,21 @@ def forked(case, rank, images, port):
 
 
 def carried_out(case, images):
+    """Start the processes of a case, and wait until the last one ended.
+
+    They are forked before there is a store. Its thread takes a lock of the C library's
+    resolver at every connection; a process forked meanwhile would own it for ever.
+    """
     Path(case["folder"]).mkdir(exist_ok=True)
+    started = [forked(case, rank, images) for rank in range(case["count"])]
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     began = time.monotonic()
-    pids = {forked(case, r, images, store.port): r for r in range(case["count"])}
-    codes, times, frozen = {}, {}, set()
-    while len(codes) < case["count"]:
-        pid, status = os.waitpid(-1, os.WUNTRACED)
-        if os.WIFSTOPPED(status):
-            frozen.add(pid)
-        else:
-            codes[pids[pid]] = os.waitstatus_to_exitcode(status)
-            times[pids[pid]] = time.monotonic() - began
-        if frozen and len(codes) == case["count"] - len(frozen):
-            for one in frozen:
-                os.kill(one, signal.SIGKILL)
-            frozen.clear()
+    for _, told in started:
+        os.write(told, str(store.port).encode())
+        os.close(told)
+    running = {pid: rank for rank, (pid, _) in enumerate(started)}
+    with ended_in_time(running):
+        codes, times = ended(running, began)
     case["codes"] = [codes[rank] for rank in range(case["count"])]
     case["seconds_until_end"] = [times[rank] for rank in range(case["count"])]
     case["notes"] = [
@@ -284,6 +299,40 @@ def carried_out(case, images):
         for path in sorted(Path(case["folder"]).glob("notes-*"))
     ]
     return case
+
+
+def ended(running, began):
+    """Wait for all processes; kill those that are frozen when no other is left."""
+    codes, times, frozen = {}, {}, set()
+    while running:
+        pid, status = os.waitpid(-1, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            frozen.add(pid)
+        else:
+            rank = running.pop(pid)
+            codes[rank] = os.waitstatus_to_exitcode(status)
+            times[rank] = time.monotonic() - began
+        if frozen and len(running) == len(frozen):
+            for one in frozen:
+                os.kill(one, signal.SIGKILL)
+            frozen.clear()
+    return codes, times
+
+
+@contextmanager
+def ended_in_time(running):
+    """Kill what still runs after `LONGEST`; its exit code then fails the test."""
+
+    def kill(*_):
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
+    signal.alarm(LONGEST)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 @functools.cache

@@ -3,33 +3,24 @@
 `several.py` starts real processes that meet over the loopback; see there.
 """
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from diffusion import checkpoint
 from privplan import ledger
 from privplan import plan as plans
 from privplan.planner import PlanRequest, Wishes, make_plan
+from tests.diffusion.several_cases import (
+    STEPS,
+    carried_out,
+    counts,
+    noted,
+    shrunk,
+    weights,
+)
 
-HELPER = Path(__file__).with_name("several.py")
-STEPS = 4
 LONGEST = 45.0  # seconds until the last process of a broken run ends, on a busy machine
-
-
-def shrunk(plan):
-    """Give a plan a network of a few thousand weights."""
-    network = plan.training.network.model_copy(
-        update={"base_width": 8, "width_multipliers": (1,), "blocks": 1}
-    )
-    training = plan.training.model_copy(update={"network": network})
-    return plans.seal(plan.model_copy(update={"training": training}))
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +37,6 @@ def written(tmp_path_factory):
         plan = make_plan(PlanRequest(target_epsilon=3.0, stages=stages, wishes=wishes))
         plans.write(shrunk(plan), folder / f"{name}.json")
     return folder
-
-
-def carried_out(cases, folder):
-    """Run cases by name, in order; a case may share the folder of an earlier one."""
-    full = [
-        {
-            "name": name,
-            "plan": str(folder / case.get("of", "plan.json")),
-            "folder": str(folder / case.get("in", name)),
-        }
-        | case
-        for name, case in cases.items()
-    ]
-    done = subprocess.run(
-        [sys.executable, str(HELPER)],
-        input=json.dumps(full),
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    found = {case["name"]: case for case in map(json.loads, done.stdout.splitlines())}
-    assert set(found) == set(cases), done.stderr
-    return found, done.stderr
 
 
 ONE_STEP_MISSING = {"resume": True, "in": "stopped"}
@@ -122,20 +89,6 @@ def found(written):
 def case(found):
     """What became of a case, by its name."""
     return lambda name: found[0][name]
-
-
-def noted(case, kind):
-    """What every process of a case noted of a kind."""
-    return [[text for k, text in notes if k == kind] for notes in case["notes"]]
-
-
-def counts(case):
-    content = ledger.read(Path(case["folder"]) / "run" / "ledger.sqlite")
-    return {a.phase: content.counted(a.phase) for a in content.allowances}
-
-
-def weights(case):
-    return load_file(Path(case["folder"]) / "run" / checkpoint.MODEL_NAME)
 
 
 @pytest.mark.parametrize("name", ["two", "three"])
