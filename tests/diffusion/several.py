@@ -23,15 +23,18 @@ import sklearn.cluster  # noqa: F401 - imported late otherwise, once per process
 import torch
 from torch.distributed import TCPStore
 
-from diffusion import checkpoint, enforce, pacing, run, team, trainer
+from diffusion import checkpoint, enforce, pacing, phases, run, team, trainer
 from diffusion.blueprint import mechanism_of, performance_of
 from diffusion.data import load_private
 from diffusion.denoisers import loss_of
+from diffusion.engines import tape
 from diffusion.parts import TRAINS, new_learned, start_phase
 from diffusion.privatize import noisy_sum
 from diffusion.randomness import RandomSource
 from diffusion.ranks import ALONE
+from diffusion.shared_guard import SharedGuard
 from diffusion.watching import RunOptions, Silent
+from privplan import ledger
 from privplan import plan as plans
 from privplan.errors import PrivplanError
 from privplan.stages import Source
@@ -96,26 +99,35 @@ def touching_noted(note):
 
 POINTS = {
     "asking": (enforce.Guard, "spend"),
+    "spending": (SharedGuard, "spend"),
     "batch": (trainer, "poisson_batch"),
     "gradient": (trainer, "accumulate"),
+    "backward": (tape.Tape, "write"),
     "sum": (team.Team, "total"),
     "noise": (trainer, "noisy_sum"),
     "publishing": (team.Team, "published"),
     "update": (trainer.Learner, "update"),
     "save": (checkpoint, "save_state"),
+    "saving together": (phases, "save"),
     "synthetic": (trainer, "draw_rows"),
+    "model": (checkpoint, "save_model"),
+    "going": (run, "_go"),
 }
 
 
-def at_point(point, at, act):
+def at_point(point, at, act, *, after):
+    """Act at a call of a point, the first being 1: before it, or after it returned."""
     owner, name = POINTS[point]
     real, seen = getattr(owner, name), [0]
 
     def call(*arguments, **named):
         seen[0] += 1
-        if seen[0] == at:
+        if seen[0] == at and not after:
             act()
-        return real(*arguments, **named)
+        done = real(*arguments, **named)
+        if seen[0] == at and after:
+            act()
+        return done
 
     setattr(owner, name, call)
 
@@ -140,6 +152,23 @@ def draws_on_its_own(ranks):
         return RandomSource().stream()
 
     ranks.stream = stream
+
+
+def counts_afterwards():
+    """The fault: a step is written down when it has been carried out."""
+    spend, update, owed = enforce.Guard.spend, trainer.Learner.update, []
+
+    def later(guard, phase, count=1):
+        if phase.name != "private":
+            return spend(guard, phase, count)
+        return owed.append((guard, phase, count))
+
+    def updated(learner):
+        update(learner)
+        while owed:
+            spend(*owed.pop())
+
+    enforce.Guard.spend, trainer.Learner.update = later, updated
 
 
 def noise_per_rank(ranks, mechanism, *, share):
@@ -203,9 +232,16 @@ def prepared(case, ranks, note):
     touching_noted(note)
     weights_noted(note)
     pacing.block = lambda *_, **__: case.get("block", 1)
+    if case.get("fault") == "counts afterwards":
+        counts_afterwards()
     if case.get("rank") == ranks.rank:
         if "point" in case:
-            at_point(case["point"], case.get("at", 1), ACTS[case["act"]])
+            at_point(
+                case["point"],
+                case.get("at", 1),
+                ACTS[case["act"]],
+                after=case.get("after", False),
+            )
         if case.get("fault") == "draws on its own":
             draws_on_its_own(ranks)
     if "chosen" in case:
@@ -294,6 +330,9 @@ def carried_out(case, images):
         codes, times = ended(running, began)
     case["codes"] = [codes[rank] for rank in range(case["count"])]
     case["seconds_until_end"] = [times[rank] for rank in range(case["count"])]
+    book = Path(case["folder"]) / "run" / "ledger.sqlite"
+    if book.exists():
+        case["recorded"] = ledger.read(book).counted("private")
     case["notes"] = [
         [line.split(" ", 1) for line in path.read_text().splitlines()]
         for path in sorted(Path(case["folder"]).glob("notes-*"))

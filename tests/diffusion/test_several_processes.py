@@ -106,15 +106,16 @@ def test_several_processes_train_what_one_trains(name, case):
         torch.testing.assert_close(second[part], value, rtol=1e-4, atol=1e-4)
 
 
-def test_the_ledgers_of_one_and_of_two_processes_hold_the_same_events(case):
-    one, two = (
-        ledger.read(Path(case(name)["folder"]) / "run" / "ledger.sqlite")
-        for name in ("alone", "two")
+@pytest.mark.parametrize("name", ["two", "three"])
+def test_the_ledgers_of_one_and_of_several_processes_hold_the_same_events(name, case):
+    one, several = (
+        ledger.read(Path(case(who)["folder"]) / "run" / "ledger.sqlite")
+        for who in ("alone", name)
     )
-    assert one.spent_event() == two.spent_event()
-    assert one.plan_digest == two.plan_digest
-    assert [e.kind for e in one.entries] == [e.kind for e in two.entries]
-    assert (one.processes, two.processes) == (1, 2)
+    assert one.spent_event() == several.spent_event()
+    assert one.plan_digest == several.plan_digest
+    assert [e.kind for e in one.entries] == [e.kind for e in several.entries]
+    assert (one.processes, several.processes) == (1, case(name)["count"])
 
 
 @pytest.mark.parametrize("name", ["two", "three"])
