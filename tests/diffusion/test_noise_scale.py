@@ -29,14 +29,19 @@ FAULTY = {
 }
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What every case noted, by its name."""
-    folder = tmp_path_factory.mktemp("noise")
+def written(folder):
+    """Write the plan whose noise is measured."""
     wishes = Wishes(steps=4, sample_rate=0.02, noise_multiplicity=2)
     stages = "coarse=private,context=private,cleaning=private"
     plan = make_plan(PlanRequest(target_epsilon=3.0, stages=stages, wishes=wishes))
     plans.write(shrunk(plan), folder / "plan.json")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What every case noted, by its name."""
+    folder = tmp_path_factory.mktemp("noise")
+    written(folder)
     cases = {name: case | {"steps": STEPS} for name, case in (HONEST | FAULTY).items()}
     return carried_out(cases, folder)[0]
 
@@ -66,7 +71,7 @@ def holds(name, case):
         f"{name}: {scale:.5f} of the planned deviation, [{low:.5f}, {high:.5f}] "
         f"from {values:,} values\n"
     )
-    return low <= 1.0 <= high
+    return bool(low <= 1.0 <= high)
 
 
 @pytest.mark.parametrize("name", HONEST)
