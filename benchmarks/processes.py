@@ -72,8 +72,9 @@ def timed(
     return walls[WARM:], (time.process_time() - cpu) / STEPS
 
 
-def process(rank: int, count: int, port: int, out: int) -> None:
+def process(rank: int, count: int, gate: int, out: int) -> None:
     """Be one of the processes; write what was measured to a pipe."""
+    port = int(os.read(gate, 8))
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "GLOO_SOCKET_IFNAME": "lo"}
@@ -89,16 +90,22 @@ def main(counts: Sequence[int]) -> None:
     """Print one line for every number of processes."""
     load_private("digits")
     for count in counts:
-        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        # Forked before there is a store: its thread takes locks that a process forked
+        # meanwhile would own for ever.
         read, write = os.pipe()
-        pids = []
-        for rank in range(count):
+        pids, gates = [], [os.pipe() for _ in range(count)]
+        for rank, (gate, _) in enumerate(gates):
             pid = os.fork()
             if pid == 0:
-                process(rank, count, store.port, write)
+                process(rank, count, gate, write)
                 os._exit(0)
             pids.append(pid)
         os.close(write)
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        for gate, told in gates:
+            os.write(told, str(store.port).encode())
+            os.close(told)
+            os.close(gate)
         for pid in pids:
             os.waitpid(pid, 0)
         with os.fdopen(read) as lines:

@@ -3,6 +3,11 @@
     python benchmarks/reading.py                     100,000 grey 28 x 28 PNG images
     python benchmarks/reading.py --records 10000     fewer
 
+Rates are records per second of processor time, so that other work on the machine counts
+little; beside each stands its ratio to plain sequential reading of the same form in the
+same run: open, take one record after the other, decode. "Index" is making the index,
+"batch" reading Poisson batches through it.
+
 Synthetic images are written to a temporary folder (--folder to choose another disk) and
 removed afterwards. Each form is read in a process of its own, so that its peak memory
 is its own; the memory of an idle process that has imported the same is shown first.
@@ -11,7 +16,6 @@ Files just written are in the page cache: a first read from a disk is slower.
 
 import argparse
 import io
-import resource
 import subprocess
 import sys
 import tarfile
@@ -26,7 +30,7 @@ import torch
 from PIL import Image
 from pyarrow import ipc, parquet
 
-from diffusion.data import load_private
+from diffusion.data import PrivateImages, load_private
 from diffusion.poisson import poisson_batch
 from diffusion.randomness import RandomSource
 from diffusion.readers import many_files
@@ -92,22 +96,46 @@ def write(form: str, folder: Path, records: int) -> None:
         write_columns(folder, records, as_parquet=form == "parquet")
 
 
+def plainly(source: Path) -> Iterator[bytes]:
+    """Yield every image of a form in the order in which it lies there."""
+    if source.name == "files":
+        for path in sorted(source.rglob("*.png")):
+            yield path.read_bytes()
+    for shard in sorted(source.glob("*.tar")):
+        with tarfile.open(shard) as archive:
+            for member in archive:
+                if member.name.endswith(".png"):
+                    yield archive.extractfile(member).read()
+    for shard in sorted(source.glob("*.arrow")):
+        with pa.memory_map(str(shard)) as file:
+            for part in range((table := ipc.open_file(file)).num_record_batches):
+                yield from table.get_batch(part).column("image").to_pylist()
+    for shard in sorted(source.glob("*.parquet")):
+        for part in parquet.ParquetFile(shard).iter_batches(500, columns=["image"]):
+            yield from part.column("image").to_pylist()
+
+
+def sequential(source: Path) -> int:
+    """Decode every image once and return how many there were."""
+    count = 0
+    for content in plainly(source):
+        np.asarray(Image.open(io.BytesIO(content)))
+        count += 1
+    return count
+
+
 def peak() -> float:
-    """Return the largest memory this process has held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return the largest memory this process has held, in MB; needs Linux.
+
+    Not what `getrusage` says: that begins with the memory of whoever started it.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def read(source: str) -> None:
-    """Measure one form in this process and print a line."""
-    many_files.LARGE = 0  # an index whatever the number
-    idle, began = peak(), time.perf_counter()
-    index = make(source, "train", None, None)
-    built, building = time.perf_counter() - began, peak()
-    began = time.perf_counter()
-    found = load_private(source)
-    opened = time.perf_counter() - began
+def batches(found: PrivateImages) -> int:
+    """Read Poisson batches and return how many records were in them."""
     random, drawn = RandomSource(), 0
-    began = time.perf_counter()
     for _ in range(BATCHES):
         chosen = poisson_batch(
             random.stream(),
@@ -115,13 +143,29 @@ def read(source: str) -> None:
             sample_rate=BATCH / found.contributors,
         )
         drawn += len(found.batch(chosen)[0])
-    took = time.perf_counter() - began
-    records = found.contributors
-    size, batch = index.stat().st_size / 1e6, 1e3 * took / BATCHES
+    return drawn
+
+
+def read(source: str) -> None:
+    """Measure one form in this process and print a line."""
+    many_files.LARGE = 0  # an index whatever the number
+    idle, began = peak(), time.process_time()
+    index = make(source, "train", None, None)
+    build, building = time.process_time() - began, peak()
+    began = time.perf_counter()
+    found = load_private(source)
+    opened = time.perf_counter() - began
+    began = time.process_time()
+    drawn = batches(found)
+    batch, reading = drawn / (time.process_time() - began), peak()
+    records, size = found.contributors, index.stat().st_size / 1e6
+    began = time.process_time()
+    plain = sequential(Path(source)) / (time.process_time() - began)
     print(
-        f"{Path(source).name:<9}{built:>9.1f}{records / built:>11,.0f}"
-        f"{size:>10.1f}{opened:>9.2f}{batch:>11.0f}"
-        f"{drawn / took:>11,.0f}{idle:>8.0f}{building:>8.0f}{peak():>8.0f}"
+        f"{Path(source).name:<9}{plain:>9,.0f}{records / build:>9,.0f}"
+        f"{records / build / plain:>7.2f}{batch:>9,.0f}{batch / plain:>7.2f}"
+        f"{size:>8.1f}{opened:>8.2f}{idle:>8.0f}{building:>7.0f}{reading:>7.0f}",
+        flush=True,
     )
 
 
@@ -137,10 +181,10 @@ def main() -> None:
         read(asked.read)
         return
     print(f"{asked.records:,} records; batches of {BATCH} expected, {BATCHES} of them")
-    print("           index    records     index     open      batch     images"
+    print("          plain     index  to     batch   to    index    open"
           "    peak memory, MB")  # fmt: skip
-    print("form           s       /s         MB        s         ms         /s"
-          "    idle   build    read")  # fmt: skip
+    print("form         /s        /s  plain       /s  plain     MB       s"
+          "    idle  build   read", flush=True)  # fmt: skip
     for form in asked.forms:
         with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
             write(form, Path(folder) / form, asked.records)

@@ -7,6 +7,9 @@ because a kernel that trusts foreign strides is silently wrong.
 
 A 1x1 convolution is a matrix product per position, and faster as one.
 
+Where the weight is frozen the input is not kept: the gradient at the input is made of
+the weight and of the gradient at the output.
+
 On small feature maps the gradient of a record is many times what it is formed of. There
 only its norm is kept, and input and output gradient in its place.
 
@@ -21,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusion.engines.record_gradients import Again, squared_norms
-from diffusion.engines.tape import Tape, compute_type
+from diffusion.engines.tape import Tape, compute_type, stand_in
 
 Pair = tuple[int, int]
 _NOT_TRANSPOSED = False
@@ -52,7 +55,7 @@ class Convolution:
     groups: int
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the convolution of (K*B, c_in, h, w); keep its input."""
+        """Return the convolution of (K*B, c_in, h, w); keep its input if it trains."""
         x = compute_type(x)
         y = functional.conv2d(
             x,
@@ -63,7 +66,7 @@ class Convolution:
             self.dilation,
             self.groups,
         )
-        return y, (x,)
+        return y, (x if self.weight.requires_grad else stand_in(x),)
 
     def backward(
         self, saved: tuple[Tensor, ...], g: Tensor, tape: Tape, *, input_too: bool
@@ -93,7 +96,7 @@ class Convolution:
             tape.write(self.weight, gradients)
 
     def _summed(self, x: Tensor, g: Tensor) -> Tensor:
-        sizes = x.new_empty(1).expand(self.weight.shape)
+        sizes = stand_in(x, *self.weight.shape)
         return self._kernel(g, x, sizes, groups=self.groups, wanted=_OF_WEIGHT)
 
     def _rounding(self, x: Tensor, g: Tensor, tape: Tape) -> Tensor:
@@ -117,8 +120,7 @@ class Convolution:
             return tape.products(g.flatten(2), x.flatten(2).mT).view(shape)
         folded_x = x.view(tape.draws, -1, *x.shape[2:])
         folded_g = g.view(tape.draws, -1, *g.shape[2:])
-        # Of this weight only the sizes are read, so one number stands for all of it.
-        sizes = x.new_empty(1).expand(folded_g.shape[1], *self.weight.shape[1:])
+        sizes = stand_in(x, folded_g.shape[1], *self.weight.shape[1:])
         found = self._kernel(
             folded_g,
             folded_x,

@@ -85,7 +85,19 @@ class Interception(TorchFunctionMode):
     def _fits(self, x: Tensor, *parameters: Tensor | None) -> bool:
         """Whether a rule is needed, and the input's leading dimension is the rows."""
         needed = any(self._tape.trains(parameter) for parameter in parameters)
-        return needed and x.dim() > 1 and x.shape[0] == self._tape.rows
+        return needed and self._holds_rows(x)
+
+    def _holds_rows(self, x: Tensor) -> bool:
+        return x.dim() > 1 and x.shape[0] == self._tape.rows
+
+    def _passes(self, x: Tensor, *parameters: Tensor | None) -> bool:
+        """Whether a frozen layer, with rows for its input, lets a gradient through.
+
+        A rule keeps less for that than torch does. A weight that is computed from
+        trained ones is not frozen.
+        """
+        frozen = not any(p is not None and p.requires_grad for p in parameters)
+        return frozen and x.requires_grad and self._holds_rows(x)
 
     def _conv2d(
         self,
@@ -97,7 +109,8 @@ class Interception(TorchFunctionMode):
         dilation: _Sizes = 1,
         groups: int = 1,
     ) -> Tensor | None:
-        if not self._fits(input, weight, bias) or input.dim() != 4:
+        used = self._fits(input, weight, bias) or self._passes(input, weight, bias)
+        if not used or input.dim() != 4:
             return None
         steps = _pair(dilation)
         if padding == "same":
@@ -131,7 +144,7 @@ class Interception(TorchFunctionMode):
         bias: Tensor | None = None,
         eps: float = 1e-5,
     ) -> Tensor | None:
-        if not self._fits(input, weight, bias):
+        if not (self._fits(input, weight, bias) or self._passes(input, weight, bias)):
             return None
         rule = GroupNorm(groups=num_groups, weight=weight, bias=bias, eps=eps)
         y = self._taped(input, rule, weight, bias)

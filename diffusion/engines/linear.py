@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from diffusion.engines.tape import Tape, compute_type
+from diffusion.engines.tape import Tape, compute_type, stand_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +27,12 @@ class Linear:
     bias: Tensor | None
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return x W^T + b for x of shape (K*B, *, d); keep the input."""
+        """Return x W^T + b for x of shape (K*B, *, d); keep the input if W trains."""
         x = compute_type(x)
         bias = None if self.bias is None else self.bias.detach()
-        return functional.linear(x, self.weight.detach(), bias), (x,)
+        return functional.linear(x, self.weight.detach(), bias), (
+            x if self.weight.requires_grad else stand_in(x),
+        )
 
     def backward(
         self, saved: tuple[Tensor, ...], g: Tensor, tape: Tape, *, input_too: bool

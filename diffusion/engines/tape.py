@@ -167,3 +167,16 @@ def compute_type(x: Tensor) -> Tensor:
     if not torch.is_autocast_enabled(device) or not x.is_floating_point():
         return x
     return x.to(torch.get_autocast_dtype(device))
+
+
+def stand_in(x: Tensor, *sizes: int) -> Tensor:
+    """Return one number of the type of `x`, seen in the sizes given, or those of `x`.
+
+    For kernels that read of an argument nothing but sizes and type.
+
+    Example:
+        >>> seen = stand_in(torch.ones(2, 3))
+        >>> tuple(seen.shape), seen.untyped_storage().nbytes()
+        ((2, 3), 4)
+    """
+    return x.new_empty(1).expand(sizes or x.shape)

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,21 +23,25 @@ import sklearn.cluster  # noqa: F401 - imported late otherwise, once per process
 import torch
 from torch.distributed import TCPStore
 
-from diffusion import checkpoint, enforce, pacing, run, team, trainer
+from diffusion import checkpoint, enforce, pacing, phases, run, team, trainer
 from diffusion.blueprint import mechanism_of, performance_of
 from diffusion.data import load_private
 from diffusion.denoisers import loss_of
+from diffusion.engines import tape
 from diffusion.parts import TRAINS, new_learned, start_phase
 from diffusion.privatize import noisy_sum
 from diffusion.randomness import RandomSource
 from diffusion.ranks import ALONE
+from diffusion.shared_guard import SharedGuard
 from diffusion.watching import RunOptions, Silent
+from privplan import ledger
 from privplan import plan as plans
 from privplan.errors import PrivplanError
 from privplan.stages import Source
 
 torch.set_num_threads(1)
 PATIENCE = 60.0
+LONGEST = 150  # seconds a case may take, on a busy machine
 FLY, FLOWN = run.preflight, {}
 
 
@@ -94,26 +99,35 @@ def touching_noted(note):
 
 POINTS = {
     "asking": (enforce.Guard, "spend"),
+    "spending": (SharedGuard, "spend"),
     "batch": (trainer, "poisson_batch"),
     "gradient": (trainer, "accumulate"),
+    "backward": (tape.Tape, "write"),
     "sum": (team.Team, "total"),
     "noise": (trainer, "noisy_sum"),
     "publishing": (team.Team, "published"),
     "update": (trainer.Learner, "update"),
     "save": (checkpoint, "save_state"),
+    "saving together": (phases, "save"),
     "synthetic": (trainer, "draw_rows"),
+    "model": (checkpoint, "save_model"),
+    "going": (run, "_go"),
 }
 
 
-def at_point(point, at, act):
+def at_point(point, at, act, *, after):
+    """Act at a call of a point, the first being 1: before it, or after it returned."""
     owner, name = POINTS[point]
     real, seen = getattr(owner, name), [0]
 
     def call(*arguments, **named):
         seen[0] += 1
-        if seen[0] == at:
+        if seen[0] == at and not after:
             act()
-        return real(*arguments, **named)
+        done = real(*arguments, **named)
+        if seen[0] == at and after:
+            act()
+        return done
 
     setattr(owner, name, call)
 
@@ -140,15 +154,36 @@ def draws_on_its_own(ranks):
     ranks.stream = stream
 
 
-def noise_per_rank(ranks, mechanism):
-    """The fault: every process adds the planned noise to its own part of the sum."""
+def counts_afterwards():
+    """The fault: a step is written down when it has been carried out."""
+    spend, update, owed = enforce.Guard.spend, trainer.Learner.update, []
+
+    def later(guard, phase, count=1):
+        if phase.name != "private":
+            return spend(guard, phase, count)
+        return owed.append((guard, phase, count))
+
+    def updated(learner):
+        update(learner)
+        while owed:
+            spend(*owed.pop())
+
+    enforce.Guard.spend, trainer.Learner.update = later, updated
+
+
+def noise_per_rank(ranks, mechanism, *, share):
+    """The fault: every process adds noise to its own part of the sum.
+
+    The whole planned noise each: too much. The part `share` of it each, which adds up
+    to the planned deviation only if deviations added up: too little.
+    """
     real = team.Team.total
 
     def total(self, parts, *, drawn):
         own = noisy_sum(
             parts,
             stream=RandomSource().stream(),
-            noise_multiplier=mechanism.noise_multiplier,
+            noise_multiplier=share * mechanism.noise_multiplier,
             max_grad_norm=mechanism.clipping.max_grad_norm,
         )
         return real(self, own, drawn=drawn)
@@ -165,7 +200,9 @@ def measured(case, plan, images, ranks, note):
     learner = learned.learner
     mechanism = replace(mechanism_of(phase), sample_rate=1e-12)
     if case.get("fault") == "noise per rank":
-        noise_per_rank(ranks, mechanism)
+        noise_per_rank(ranks, mechanism, share=1.0)
+    if case.get("fault") == "noise shared out":
+        noise_per_rank(ranks, mechanism, share=1 / ranks.count)
     found = []
     trainer.Learner.update = lambda one: found.append(
         torch.cat([p.grad.flatten() for p in one.network.parameters()])
@@ -181,9 +218,12 @@ def measured(case, plan, images, ranks, note):
             spend=lambda: None,
         )
     planned = mechanism.noise_multiplier * mechanism.clipping.max_grad_norm
-    noise = torch.cat(found).double() * mechanism.expected_batch_size / planned
+    by_step = torch.stack(found).double() * mechanism.expected_batch_size / planned
+    noise = by_step.flatten()
     note("std", float(noise.std()))
+    note("square", float(noise.square().mean()))
     note("values", len(noise))
+    note("repeats", float((by_step[1:] * by_step[:-1]).mean()))
     note("weights", hashlib.sha256(noise.numpy().tobytes()).hexdigest())
 
 
@@ -192,16 +232,24 @@ def prepared(case, ranks, note):
     touching_noted(note)
     weights_noted(note)
     pacing.block = lambda *_, **__: case.get("block", 1)
+    if case.get("fault") == "counts afterwards":
+        counts_afterwards()
     if case.get("rank") == ranks.rank:
         if "point" in case:
-            at_point(case["point"], case.get("at", 1), ACTS[case["act"]])
+            at_point(
+                case["point"],
+                case.get("at", 1),
+                ACTS[case["act"]],
+                after=case.get("after", False),
+            )
         if case.get("fault") == "draws on its own":
             draws_on_its_own(ranks)
     if "chosen" in case:
         trainer.poisson_batch = lambda *_, **__: torch.tensor(case["chosen"])
 
 
-def child(case, rank, images, port):
+def child(case, rank, images, gate):
+    port = int(os.read(gate, 8))
     os.environ |= {
         "RANK": str(rank),
         "WORLD_SIZE": str(case["count"]),
@@ -245,13 +293,17 @@ def child(case, rank, images, port):
     return None
 
 
-def forked(case, rank, images, port):
+def forked(case, rank, images):
+    """Fork a process that waits to be told the port; return its id and how to tell."""
+    gate, told = os.pipe()
     pid = os.fork()
     if pid:
-        return pid
+        os.close(gate)
+        return pid, told
+    os.close(told)
     code = 3
     try:
-        child(case, rank, images, port)
+        child(case, rank, images, gate)
         code = 0
     except BaseException:
         if case.get("loud"):
@@ -261,29 +313,65 @@ def forked(case, rank, images, port):
 
 
 def carried_out(case, images):
+    """Start the processes of a case, and wait until the last one ended.
+
+    They are forked before there is a store. Its thread takes a lock of the C library's
+    resolver at every connection; a process forked meanwhile would own it for ever.
+    """
     Path(case["folder"]).mkdir(exist_ok=True)
+    started = [forked(case, rank, images) for rank in range(case["count"])]
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     began = time.monotonic()
-    pids = {forked(case, r, images, store.port): r for r in range(case["count"])}
-    codes, times, frozen = {}, {}, set()
-    while len(codes) < case["count"]:
-        pid, status = os.waitpid(-1, os.WUNTRACED)
-        if os.WIFSTOPPED(status):
-            frozen.add(pid)
-        else:
-            codes[pids[pid]] = os.waitstatus_to_exitcode(status)
-            times[pids[pid]] = time.monotonic() - began
-        if frozen and len(codes) == case["count"] - len(frozen):
-            for one in frozen:
-                os.kill(one, signal.SIGKILL)
-            frozen.clear()
+    for _, told in started:
+        os.write(told, str(store.port).encode())
+        os.close(told)
+    running = {pid: rank for rank, (pid, _) in enumerate(started)}
+    with ended_in_time(running):
+        codes, times = ended(running, began)
     case["codes"] = [codes[rank] for rank in range(case["count"])]
     case["seconds_until_end"] = [times[rank] for rank in range(case["count"])]
+    book = Path(case["folder"]) / "run" / "ledger.sqlite"
+    if book.exists():
+        case["recorded"] = ledger.read(book).counted("private")
     case["notes"] = [
         [line.split(" ", 1) for line in path.read_text().splitlines()]
         for path in sorted(Path(case["folder"]).glob("notes-*"))
     ]
     return case
+
+
+def ended(running, began):
+    """Wait for all processes; kill those that are frozen when no other is left."""
+    codes, times, frozen = {}, {}, set()
+    while running:
+        pid, status = os.waitpid(-1, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            frozen.add(pid)
+        else:
+            rank = running.pop(pid)
+            codes[rank] = os.waitstatus_to_exitcode(status)
+            times[rank] = time.monotonic() - began
+        if frozen and len(running) == len(frozen):
+            for one in frozen:
+                os.kill(one, signal.SIGKILL)
+            frozen.clear()
+    return codes, times
+
+
+@contextmanager
+def ended_in_time(running):
+    """Kill what still runs after `LONGEST`; its exit code then fails the test."""
+
+    def kill(*_):
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
+    signal.alarm(LONGEST)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 @functools.cache

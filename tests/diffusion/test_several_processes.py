@@ -3,33 +3,24 @@
 `several.py` starts real processes that meet over the loopback; see there.
 """
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from diffusion import checkpoint
 from privplan import ledger
 from privplan import plan as plans
 from privplan.planner import PlanRequest, Wishes, make_plan
+from tests.diffusion.several_cases import (
+    STEPS,
+    carried_out,
+    counts,
+    noted,
+    shrunk,
+    weights,
+)
 
-HELPER = Path(__file__).with_name("several.py")
-STEPS = 4
 LONGEST = 45.0  # seconds until the last process of a broken run ends, on a busy machine
-
-
-def shrunk(plan):
-    """Give a plan a network of a few thousand weights."""
-    network = plan.training.network.model_copy(
-        update={"base_width": 8, "width_multipliers": (1,), "blocks": 1}
-    )
-    training = plan.training.model_copy(update={"network": network})
-    return plans.seal(plan.model_copy(update={"training": training}))
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +37,6 @@ def written(tmp_path_factory):
         plan = make_plan(PlanRequest(target_epsilon=3.0, stages=stages, wishes=wishes))
         plans.write(shrunk(plan), folder / f"{name}.json")
     return folder
-
-
-def carried_out(cases, folder):
-    """Run cases by name, in order; a case may share the folder of an earlier one."""
-    full = [
-        {
-            "name": name,
-            "plan": str(folder / case.get("of", "plan.json")),
-            "folder": str(folder / case.get("in", name)),
-        }
-        | case
-        for name, case in cases.items()
-    ]
-    done = subprocess.run(
-        [sys.executable, str(HELPER)],
-        input=json.dumps(full),
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    found = {case["name"]: case for case in map(json.loads, done.stdout.splitlines())}
-    assert set(found) == set(cases), done.stderr
-    return found, done.stderr
 
 
 ONE_STEP_MISSING = {"resume": True, "in": "stopped"}
@@ -124,20 +91,6 @@ def case(found):
     return lambda name: found[0][name]
 
 
-def noted(case, kind):
-    """What every process of a case noted of a kind."""
-    return [[text for k, text in notes if k == kind] for notes in case["notes"]]
-
-
-def counts(case):
-    content = ledger.read(Path(case["folder"]) / "run" / "ledger.sqlite")
-    return {a.phase: content.counted(a.phase) for a in content.allowances}
-
-
-def weights(case):
-    return load_file(Path(case["folder"]) / "run" / checkpoint.MODEL_NAME)
-
-
 @pytest.mark.parametrize("name", ["two", "three"])
 def test_several_processes_train_what_one_trains(name, case):
     """The number of processes is performance; it must not reach claim or weights.
@@ -153,15 +106,16 @@ def test_several_processes_train_what_one_trains(name, case):
         torch.testing.assert_close(second[part], value, rtol=1e-4, atol=1e-4)
 
 
-def test_the_ledgers_of_one_and_of_two_processes_hold_the_same_events(case):
-    one, two = (
-        ledger.read(Path(case(name)["folder"]) / "run" / "ledger.sqlite")
-        for name in ("alone", "two")
+@pytest.mark.parametrize("name", ["two", "three"])
+def test_the_ledgers_of_one_and_of_several_processes_hold_the_same_events(name, case):
+    one, several = (
+        ledger.read(Path(case(who)["folder"]) / "run" / "ledger.sqlite")
+        for who in ("alone", name)
     )
-    assert one.spent_event() == two.spent_event()
-    assert one.plan_digest == two.plan_digest
-    assert [e.kind for e in one.entries] == [e.kind for e in two.entries]
-    assert (one.processes, two.processes) == (1, 2)
+    assert one.spent_event() == several.spent_event()
+    assert one.plan_digest == several.plan_digest
+    assert [e.kind for e in one.entries] == [e.kind for e in several.entries]
+    assert (one.processes, several.processes) == (1, case(name)["count"])
 
 
 @pytest.mark.parametrize("name", ["two", "three"])
