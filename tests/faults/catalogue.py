@@ -30,6 +30,7 @@ FAULTS = {
     "M18": "module that remembers what it saw",
     "M19": "sum in half precision",
     "M20": "noise of its own on every process",
+    "M21": "a latent scale from private data",
     "S1": "sample rate off by 1 %",
     "S2": "shuffled batches of fixed size",
     "S3": "records drawn with replacement",

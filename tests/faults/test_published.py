@@ -6,11 +6,13 @@ Those inside one step (every copy clipped alone: M16, M17) are in `test_mechanis
 import shutil
 
 import pytest
+import torch
 
-from diffusion import enforce, run, trainer
+from diffusion import enforce, latents, run, trainer
 from diffusion.watching import RunOptions
 from privplan import ledger
 from privplan.errors import BudgetExceededError, IntegrityError
+from tests.diffusion import test_latents
 from tests.diffusion import test_noise_scale as scale
 from tests.diffusion.several_cases import carried_out
 from tests.diffusion.test_run import PRIVATE, StopAfter
@@ -84,6 +86,35 @@ def test_noise_of_its_own_on_every_process_is_caught(caught, tmp_path):
             lambda at=looked_at, wrong=wrong: at.__setitem__(0, wrong),
             "chi-square of the noise",
         )
+
+
+def a_latent_knows_no_other_record(space):
+    """Whatever the other records are, the latent of one is the same number."""
+    beside = [steps.records(3, other, 200) for other in (10, 240)]
+    first, second = (latents.encode_private(images, space) for images in beside)
+    assert torch.equal(first.images[0], second.images[0])
+    assert torch.equal(first.images[2], second.images[2])
+
+
+@fault("M21")
+@pytest.mark.slow
+def test_a_latent_scale_measured_on_records_is_caught(caught, tmp_path, monkeypatch):
+    """DP-LDM's latents are divided by the spread of the first private batch.
+
+    Every record then sits in the latents of all others, and nobody paid for it.
+    """
+    space = latents.load(test_latents.trained(tmp_path / "kl", steps=1))
+    right = latents._of_set
+
+    def scaled(images, space):
+        found = right(images, space)
+        return found / found.std()
+
+    caught.check(
+        lambda: a_latent_knows_no_other_record(space),
+        lambda: monkeypatch.setattr(latents, "_of_set", scaled),
+        "a latent knows no other record",
+    )
 
 
 @fault("L18")
