@@ -108,3 +108,12 @@ def test_no_finding_is_cut_at_any_width(width, cli, run_folder, monkeypatch):
     said = " ".join(text.split())
     for one in found:
         assert " ".join(one["text"].split()) in said
+
+
+def test_a_run_that_was_named_and_is_not_there_is_broken(cli, tmp_path, monkeypatch):
+    """A path with a slip in it must not pass for a run in good order."""
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = cli("doctor", "--quick", "--key", "k.key", "runs/typo", "--json")
+    about = {f["name"]: f["state"] for f in json.loads(out)["findings"]}
+    assert code != 0
+    assert about["runs/typo"] == "broken"
