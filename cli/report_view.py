@@ -98,7 +98,7 @@ def verdict(found: Verdict, *, pinned: bool, as_json: bool) -> None:
         if finding.outcome is Outcome.NOT_TAKEN:
             talk(f"Not shown: {_MEANS[finding.number]}; {finding.text}")
     if not pinned:
-        shows = "so this shows that nothing was edited,\nnot who signed"
+        shows = "so this shows that nothing was edited, not who signed"
         shows = shows if found.passed else "which anyone could have put there"
         talk(
             f"The key was found beside the report, {shows}. Give --key with a key "
@@ -136,5 +136,5 @@ def explained(parts: Explained, folder: Path, *, pinned: bool, as_json: bool) ->
     if not pinned:
         talk(
             f"{explain.KEY_NAME} was found beside the report: compare its fingerprint "
-            "with one you\ngot from the signer, or give --key."
+            "with one you got from the signer, or give --key."
         )

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from privplan import canonical, events
-from privplan.errors import DocumentError
+from privplan.errors import DocumentError, IntegrityError
 
 
 class Document(BaseModel):
@@ -108,7 +108,7 @@ def naming(path: Path) -> Iterator[None]:
     """Let a refusal say which file it is about: several may have been named.
 
     Raises:
-        DocumentError: As inside, with the path before it.
+        DocumentError, IntegrityError: As inside, with the path before it.
 
     Example:
         >>> with naming(Path("b.json")):
@@ -119,5 +119,5 @@ object. To fix: give a plan written by privplan, unchanged
     """
     try:
         yield
-    except DocumentError as error:
-        raise DocumentError(f"{path}: {error.message}", hint=error.hint) from error
+    except (DocumentError, IntegrityError) as error:
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from error

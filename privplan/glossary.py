@@ -65,7 +65,9 @@ def explain(asked: str) -> tuple[Entry, ...]:
         return tuple(found)
     parts = {_plain(entry.name).split(".")[-1] for entry in everything}
     near = difflib.get_close_matches(wanted.split(".")[-1], sorted(parts), n=3)
-    hint = f"do you mean {' or '.join(near)}?" if near else "see privplan explain --list"
+    hint = (
+        f"do you mean {' or '.join(near)}?" if near else "see privplan explain --list"
+    )
     raise ParameterError(
         f"'{asked[:60]}' is no term and no field of a plan or report", hint=hint
     )

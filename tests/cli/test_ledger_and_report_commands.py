@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cli import actions
-from privplan import keys, ledger
+from privplan import accounting, keys, ledger, ledger_export
 from privplan import plan as plans
 from privplan.keys import Role
 from privplan.ledger import Allowance, Ledger
@@ -301,3 +301,26 @@ def test_of_several_files_the_one_that_is_no_plan_is_named(run, refused, tmp_pat
     code, message = refused("plan", "compare", run / "plan.json", tmp_path / "cut.json")
     assert code == 1
     assert "cut.json: this is not a plan" in message
+
+
+def test_a_ledger_shows_what_its_steps_cost(runs, run, cli):
+    """Who was interrupted asks what is spent; steps alone do not say it."""
+    code, out, _ = cli("ledger", "show", runs["half"], "--json")
+    half = float(json.loads(out)["epsilon"])
+    whole = float(json.loads(cli("ledger", "show", run, "--json")[1])["epsilon"])
+    content = ledger_export.read(runs["half"] / "ledger.sqlite")
+    made = plans.read(run / "plan.json")
+    counted = accounting.epsilon(
+        content.spent_event(), delta=made.budget.target_delta
+    ).upper
+    assert code == 0
+    assert 0 < counted <= half < whole <= made.budget.target_epsilon
+    assert "costs epsilon" in cli("ledger", "show", run)[1]
+
+
+def test_a_ledger_without_its_plan_says_no_cost(run, cli):
+    """Epsilon needs a delta, and the ledger has none."""
+    (run / "plan.json").unlink()
+    _, out, _ = cli("ledger", "show", run / "ledger.sqlite", "--json")
+    assert json.loads(out)["epsilon"] is None
+    assert "costs epsilon" not in cli("ledger", "show", run / "ledger.sqlite")[1]
