@@ -21,7 +21,8 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run_folder(cli, here):
-    cli("plan", "--eps", "3", "--steps", "2", "--sample-rate", "0.05",
+    cli("plan", "--eps", "3", "--stages", "dpdm", "--steps", "2",
+        "--sample-rate", "0.05",
         "--noise-multiplicity", "1")  # fmt: skip
     assert cli("train", "--out", "runs/one")[0] == 0
     return here / "runs" / "one"
