@@ -15,7 +15,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(USER_STAMP): $(BIN)/python $(INPUTS)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[diffusion]'
 	@touch $@
 
 $(DEV_STAMP): $(BIN)/python $(INPUTS)

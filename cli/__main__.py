@@ -20,7 +20,9 @@ import typer
 
 from cli import configuration
 from cli.app import app
+from cli.installed import EXTRA, HOW_TO_INSTALL
 from cli.options import in_options
+from cli.usage_words import plainly
 from privplan.errors import ExitCode, ParameterError, PrivplanError
 
 _OPTIONAL_VALUE = "--stages"
@@ -56,18 +58,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return refuse("stopped", "run the command again", ExitCode.ERROR)
     except Exception as error:
-        said = getattr(error, "format_message", None)  # the parser's own errors
-        if said is None:
-            raise
         if type(error).__name__ == "NoArgsIsHelpError":
-            sys.stderr.write(said() + "\n")
+            sys.stderr.write(error.format_message() + "\n")  # type: ignore[attr-defined]
             return ExitCode.USAGE
-        about = getattr(error, "ctx", None)
-        path = about.command_path if about else "privplan"
-        message = " ".join(str(said()).split()).rstrip(".")
-        hint = f"see {path} --help"
-        return refuse(message, hint + _where_else(values), ExitCode.USAGE)
+        known = _explained(error, given)
+        if known is None:
+            raise
+        message, hint, exit_code = known
+        return refuse(message, hint + _where_else(values), exit_code)
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _explained(
+    error: Exception, given: Sequence[str]
+) -> tuple[str, str, ExitCode] | None:
+    """Say what an error means that is not ours and no bug; None where it is one."""
+    if isinstance(error, ModuleNotFoundError):
+        missing = (error.name or "").partition(".")[0]
+        what = f"this command needs {missing}, which is not installed"
+        return (what, HOW_TO_INSTALL, ExitCode.ERROR) if missing in EXTRA else None
+    said = getattr(error, "format_message", None)  # the parser's own errors
+    if said is None:
+        return None
+    about = getattr(error, "ctx", None)
+    path = about.command_path if about else "privplan"
+    message = plainly(" ".join(str(said()).split()).rstrip("."), given)
+    return message, f"see {path} --help", ExitCode.USAGE
 
 
 def _where_else(values: configuration.Values) -> str:

@@ -74,7 +74,7 @@ def totals(
     if not pinned:
         talk(
             "Grants were checked against the officer key inside the register. Give "
-            "--trust\nto check them against keys you chose."
+            "--trust to check them against keys you chose."
         )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from cli.paper import console, print_json, table
+from privplan.errors import ParameterError
 from privplan.plan import Plan
 from privplan.plan_compare import Row, compare
 
@@ -33,7 +34,15 @@ def plans(
         shown: The plans.
         time: Whether to time their phases on this machine.
         as_json: Whether to say it as one JSON object.
+
+    Raises:
+        ParameterError: There is nothing to compare with.
     """
+    if len(shown) < 2:
+        raise ParameterError(
+            "one plan cannot be compared with itself alone",
+            hint="name two plans or more; privplan plan show prints one",
+        )
     seconds: list[Mapping[str, float]] = []
     if time:
         from diffusion.plan_speed import phase_seconds  # noqa: PLC0415 - imports torch

@@ -101,7 +101,11 @@ _EXAMPLES = {
     "draws": "1e6", "image-size": "28", "classes": "10", "physical-batch": "64",
     "compute": '"10m"', "spent": '"0.4,1e-6"', "mixture": '"1,6,1@0.1,2"',
     "stages": '"best"', "parameterisation": '"edm"', "pretrain": '"synthetic"',
-    "data": '"digits"', "query": '["labels:50"]',
+    "data": '"digits"', "query": '["labels:50"]', "learning-rate": "0.001",
+    "public": '"public-images/"', "from": '"pretrained/"', "out": '"runs/first"',
+    "network": '"width=16,levels=1+2+2,blocks=1,attention=7"', "trust": '"trust.json"',
+    "unit-column": '"patient"', "register": '"register.sqlite"', "data-set": '"ward7"',
+    "policy": '"policy.toml"', "log": '"progress.jsonl"',
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from cli import folders
+from cli.installed import HOW_TO_INSTALL, can_train
 from privplan import accounting, events, keys, ledger_checks, opinions
 from privplan import plan as plans
 from privplan.canonical import text_up
@@ -32,6 +33,7 @@ from privplan.risk import gdp_epsilon
 from privplan.version import __version__
 
 _DELTA = 1e-5
+_EXTRA = "diffusion"
 _LEAST_MEMORY, _LEAST_DISK = 2.0, 1.0  # GiB
 _GIB = 2.0**30
 
@@ -71,10 +73,14 @@ def versions() -> Iterator[Finding]:
         text = "runs from its sources and is not installed; versions not compared"
         yield Finding(area="versions", name="package", state=State.LOOK, text=text)
         return
+    extra = _EXTRA if can_train() else ""
     for line in asked:
         wanted = Requirement(line)
-        if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+        if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
             yield _version(wanted)
+    if not extra:
+        text = f"not all installed, so nothing can be trained here; {HOW_TO_INSTALL}"
+        yield Finding(area="versions", name=_EXTRA, state=State.LOOK, text=text)
 
 
 def _version(wanted: Requirement) -> Finding:
@@ -103,6 +109,8 @@ def machine() -> Iterator[Finding]:
     state = State.OK if disk >= _LEAST_DISK else State.LOOK
     text = f"{disk:.1f} GiB free here"
     yield Finding(area="machine", name="disk", state=state, text=text)
+    if not can_train():
+        return
     import torch  # noqa: PLC0415 - only doctor, train and sample load it
 
     for index in range(torch.cuda.device_count()):
@@ -126,6 +134,8 @@ def _memory() -> tuple[float, float] | None:
 def self_tests() -> Iterator[Finding]:
     """Test the accountant against formulas and another library, then the machinery."""
     yield _accountant()
+    if not can_train():
+        return
     from diffusion import self_tests as tests  # noqa: PLC0415 - imports torch
 
     for found in (tests.noise(), *tests.engines()):
@@ -182,6 +192,9 @@ def runs(found: Iterable[Path]) -> Iterator[Finding]:
     code = source_digest()
     for folder in found:
         plan = folder / folders.PLAN_NAME
+        if not folder.is_dir():
+            text = "there is no such run folder"
+            yield Finding(area="plan", name=str(folder), state=State.BROKEN, text=text)
         if plan.is_file():
             yield _plan(plan)
         ledger = folder / folders.LEDGER_NAME

@@ -37,7 +37,7 @@ def checked(found: LedgerVerdict, *, as_json: bool) -> None:
     if any(f.number == "L4" for f in absent):
         talk(
             "Without --anchor nobody can see whether the end was cut off or all of it "
-            "\nwritten anew."
+            "written anew."
         )
 
 

@@ -109,10 +109,14 @@ def in_options(text: str) -> str:
         >>> in_options("target_epsilon is -1.0, but it must be above 0")
         '--eps (target_epsilon) is -1.0, but it must be above 0'
         >>> in_options("give steps a value such as 100")
-        'give --steps (steps) a value such as 100'
+        'give --steps a value such as 100'
     """
     return _SUBJECT.sub(lambda found: _named(found[0]), text)
 
 
 def _named(field: str) -> str:
-    return f"{_OPTIONS[field]} ({field})" if field in _OPTIONS else field
+    option = _OPTIONS.get(field)
+    if option is None:
+        return field
+    said = option.lstrip("-").replace("-", "_")
+    return option if said == field else f"{option} ({field})"

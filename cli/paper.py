@@ -7,7 +7,10 @@ epsilon. Results go to standard output, talk to standard error.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -16,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 _NARROWEST = 60
+_COMMAND = "privplan "
 
 
 def console() -> Console:
@@ -24,14 +28,40 @@ def console() -> Console:
 
 
 def talk(text: str) -> None:
-    """Say something on standard error, after the results so far."""
+    """Say something on standard error, after the results so far.
+
+    Lines are folded between words where there is a width to keep: a terminal's, or
+    COLUMNS. A line with a command in it stays whole, to be copied.
+    """
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    width = _width_of_talk()
+    for line in text.split("\n"):
+        said = line if width is None or _COMMAND in line else _folded(line, width)
+        sys.stderr.write(said + "\n")
 
 
 def print_json(value: object) -> None:
     """Print one JSON object on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def _width_of_talk() -> int | None:
+    """Return the width to keep on standard error; None where nobody set one."""
+    if "COLUMNS" not in os.environ and not sys.stderr.isatty():
+        return None
+    return max(shutil.get_terminal_size().columns, _NARROWEST)
+
+
+def _folded(line: str, width: int) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    parts = textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(parts)
 
 
 def _console(stream: object) -> Console:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from cli.paper import console, print_json, table, talk
 from cli.plan_view import plan
-from privplan.keys import PublicKey
+from privplan.canonical import text_up
+from privplan.keys import PublicKey, Role
 from privplan.ledger import LedgerContent
 from privplan.plan import Plan
+from privplan.summary import spent
 
 __all__ = [
     "key",
@@ -83,24 +85,36 @@ def key(made: PublicKey, path: Path, *, locked: bool, as_json: bool) -> None:
             }
         )
         return
-    talk(f"Made a {made.role.value} key, fingerprint {made.fingerprint}")
+    article = "an" if made.role is Role.OFFICER else "a"
+    talk(f"Made {article} {made.role.value} key, fingerprint {made.fingerprint}")
     talk(f"  {path}   keep it to yourself\n  {public}   give it to whoever verifies")
     if not locked:
         talk("The key is not encrypted: whoever can read its file can sign.")
 
 
-def ledger(content: LedgerContent, *, last: int, as_json: bool) -> None:
-    """Print the totals and the last entries of a ledger."""
+def ledger(
+    content: LedgerContent, made: Plan | None, *, last: int, as_json: bool
+) -> None:
+    """Print the totals, their cost and the last entries of a ledger.
+
+    Args:
+        content: The ledger.
+        made: Its plan, which says at which delta to count; None if it is not there.
+        last: How many entries.
+        as_json: Whether to print one JSON object.
+    """
     counts = [
         {"phase": a.phase, "begun": content.counted(a.phase), "allowed": a.steps}
         for a in content.allowances
     ]
+    epsilon = None if made is None else spent(made, dict(content.begun))
     if as_json:
         print_json(
             {
                 "ledger_id": content.ledger_id,
                 "plan": content.plan_digest,
                 "phases": counts,
+                "epsilon": None if epsilon is None else text_up(epsilon, 6),
                 "sessions": content.sessions,
                 "entries": len(content.entries),
                 "head": {"sequence": content.head.sequence, "hash": content.head.hash},
@@ -111,6 +125,8 @@ def ledger(content: LedgerContent, *, last: int, as_json: bool) -> None:
     columns = [("phase", "left"), ("steps begun", "right"), ("allowed", "right")]
     rows = [[str(c["phase"]), f"{c['begun']:,}", f"{c['allowed']:,}"] for c in counts]
     out.print(table(columns, rows))
+    if made is not None and epsilon is not None:
+        out.print(_cost(made, epsilon))
     entries = content.entries[-last:]
     out.print(
         table(
@@ -125,3 +141,13 @@ def ledger(content: LedgerContent, *, last: int, as_json: bool) -> None:
 def _says(body: dict[str, object]) -> str:
     known = ("phase", "count", "name", "session")
     return ", ".join(f"{key} {body[key]}" for key in known if key in body)
+
+
+def _cost(made: Plan, epsilon: float) -> str:
+    """Say what the steps begun cost, whether or not they were finished."""
+    budget = made.budget
+    so_far = text_up(epsilon, 4) if epsilon > 0 else "0"
+    return (
+        f"What was begun costs epsilon {so_far} of {budget.target_epsilon:g}, at delta "
+        f"{budget.target_delta:g}; a step that was lost counts too."
+    )

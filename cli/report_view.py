@@ -96,11 +96,13 @@ def verdict(found: Verdict, *, pinned: bool, as_json: bool) -> None:
     console().print(said)
     for finding in found.findings:
         if finding.outcome is Outcome.NOT_TAKEN:
-            talk(f"Not shown, because {finding.text}: {_MEANS[finding.number]}")
+            talk(f"Not shown: {_MEANS[finding.number]}; {finding.text}")
     if not pinned:
+        shows = "so this shows that nothing was edited, not who signed"
+        shows = shows if found.passed else "which anyone could have put there"
         talk(
-            "The key was found beside the report, so this shows that nothing was "
-            "edited,\nnot who signed. Give --key with a key you got elsewhere."
+            f"The key was found beside the report, {shows}. Give --key with a key "
+            "you got elsewhere."
         )
 
 
@@ -134,5 +136,5 @@ def explained(parts: Explained, folder: Path, *, pinned: bool, as_json: bool) ->
     if not pinned:
         talk(
             f"{explain.KEY_NAME} was found beside the report: compare its fingerprint "
-            "with one you\ngot from the signer, or give --key."
+            "with one you got from the signer, or give --key."
         )

@@ -10,6 +10,7 @@ import typer
 from cli import folders, keyring, ledger_commands, render
 from cli.options import AsJson, RunFolder
 from privplan import checks, keys, ledger_export
+from privplan import plan as plans
 from privplan.keys import Role
 
 keys_app = typer.Typer(no_args_is_help=True, help="Signing keys.")
@@ -43,10 +44,17 @@ def ledger_show(
     last: Annotated[int, typer.Option(help="How many entries.")] = 12,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a run has begun, and check the ledger's chain.
+    """Show what a run has begun and what that costs, and check the ledger's chain.
+
+    The cost needs the plan beside the ledger, which says at which delta.
 
     Exit code: 0 the chain is whole, 1 not a ledger, 4 the chain is broken.
     """
     checks.count(last=last)
     path = folders.ledger_file(run)
-    render.ledger(ledger_export.read(path), last=last, as_json=as_json)
+    content = ledger_export.read(path)
+    beside = path.parent / folders.PLAN_NAME
+    made = plans.read(beside) if beside.is_file() else None
+    if made is not None and made.digest != content.plan_digest:
+        made = None
+    render.ledger(content, made, last=last, as_json=as_json)

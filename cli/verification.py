@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.folders import PLAN_NAME
-from privplan import audits, keys, moments, oversight, verify
+from privplan import audits, dsse, keys, moments, oversight, verify
 from privplan import plan as plans
 from privplan.audits import AuditVerdict
 from privplan.code_identity import source_digest
@@ -48,11 +48,18 @@ def verify_report(
     """Verify a report; return the verdict and whether the keys came from the user.
 
     Raises:
-        DocumentError: The report or a key cannot be read, or there is no key.
+        DocumentError: The report, a key or a ledger that was named cannot be read, or
+            there is no key.
     """
     path, content = _read(path)
     text = embedding.envelope(content)
     asked = asked or Asked()
+    if ledger_path is not None and not ledger_path.exists():
+        raise DocumentError(
+            f"there is no ledger at {ledger_path}",
+            hint="give --ledger the ledger.sqlite of the run or an export of it, or "
+            "leave it away",
+        )
     known = trust or Trust.of(keys_for(path, trusted))
     found = verify.verify(
         text,
@@ -133,8 +140,24 @@ def keys_for(path: Path, trusted: list[Path]) -> list[PublicKey]:
     """
     beside = path.parent / PUBLIC_KEY_NAME
     if not trusted and not beside.is_file():
+        _require_report(path)
         raise DocumentError(
             f"there is no key to check {path.name} with",
             hint="give --key with the public key of whoever should have signed",
         )
     return [keys.load_public(key) for key in trusted or [beside]]
+
+
+def _require_report(path: Path) -> None:
+    """Refuse what is no report at all, whoever should have signed it.
+
+    Raises:
+        DocumentError: It is something else, or was cut short.
+    """
+    try:
+        dsse.unpack(embedding.envelope(path.read_bytes()))
+    except DocumentError as error:
+        raise DocumentError(
+            f"{path} is not a report: {error.message}",
+            hint="give the path of a whole report.json or report.html",
+        ) from error

@@ -13,6 +13,14 @@ import math
 
 from privplan.errors import ParameterError
 
+_EXAMPLES = {
+    "records": "1000", "steps": "100", "noise_multiplicity": "4", "devices": "2",
+    "physical_batch_size": "64", "learning_rate": "0.001", "classes": "10",
+    "height": "32", "width": "32", "image_size": "32", "channels": "3",
+    "max_records": "4", "count": "1000",
+}  # fmt: skip
+"""What to propose, by name: a plain 100 would be odd for some."""
+
 
 def positive(**values: float) -> None:
     """Require finite numbers above zero.
@@ -31,7 +39,7 @@ finite number above 0. To fix: give noise_multiplier a value such as 1.0
         if not 0 < value < math.inf:
             raise ParameterError(
                 f"{name} is {value!r}, but it must be a finite number above 0",
-                hint=f"give {name} a value such as 1.0",
+                hint=f"give {name} a value such as {_EXAMPLES.get(name, '1.0')}",
             )
 
 
@@ -99,9 +107,11 @@ def count(**values: int) -> None:
     """
     for name, value in values.items():
         if type(value) is not int or not 1 <= value < 2**53:
+            whole = type(value) is int and value > 0
+            asked = "below 2^53, about 9e15" if whole else "of at least 1"
             raise ParameterError(
-                f"{name} is {value!r}, but it must be a whole number of at least 1",
-                hint=f"give {name} a value such as 100",
+                f"{name} is {value!r}, but it must be a whole number {asked}",
+                hint=f"give {name} a value such as {_EXAMPLES.get(name, 100)}",
             )
 
 

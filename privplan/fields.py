@@ -8,6 +8,9 @@ with the path of the field.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -23,7 +26,7 @@ from pydantic import (
 )
 
 from privplan import canonical, events
-from privplan.errors import DocumentError
+from privplan.errors import DocumentError, IntegrityError
 
 
 class Document(BaseModel):
@@ -98,3 +101,23 @@ def read_document(model: type[ModelT], text: bytes, *, what: str) -> ModelT:
             f"this is not a {what}: {where[:80]}: {first['msg'][:120]}",
             hint=f"give a {what} written by privplan, unchanged",
         ) from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let a refusal say which file it is about: several may have been named.
+
+    Raises:
+        DocumentError, IntegrityError: As inside, with the path before it.
+
+    Example:
+        >>> with naming(Path("b.json")):
+        ...     canonical.read_json(b"[]", what="plan")
+        Traceback (most recent call last):
+        privplan.errors.DocumentError: b.json: this is not a plan: its JSON is not an \
+object. To fix: give a plan written by privplan, unchanged
+    """
+    try:
+        yield
+    except (DocumentError, IntegrityError) as error:
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from error

@@ -3,6 +3,7 @@
     explain("sample rate")                       a term
     explain("target_epsilon")                    a field, wherever it occurs
     explain("claim.epsilon.upper")               a field by its path, or the end of it
+    explain("V13"), explain("back*")             a step, or a word as a table prints it
 
 Underscores, hyphens and capitals do not matter. Paths are read from the schemas, so a
 field that is new has a path at once and no words until somebody writes them.
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 from privplan.errors import ParameterError
 from privplan.glossary_plan import EVENT_FIELDS, PLAN_FIELDS
 from privplan.glossary_report import REPORT_FIELDS
+from privplan.glossary_screen import ALIASES, STEPS
 from privplan.glossary_terms import TERMS
 from privplan.plan import Plan
 from privplan.report_schema import Predicate
@@ -55,6 +57,7 @@ def explain(asked: str) -> tuple[Entry, ...]:
         'report.claim.epsilon.upper'
     """
     wanted = _plain(asked)
+    wanted = ALIASES.get(wanted, wanted)
     everything = entries()
     found = [entry for entry in everything if _plain(entry.name) == wanted]
     found += [e for e in everything if _plain(e.name).endswith(f".{wanted}")]
@@ -62,17 +65,19 @@ def explain(asked: str) -> tuple[Entry, ...]:
         return tuple(found)
     parts = {_plain(entry.name).split(".")[-1] for entry in everything}
     near = difflib.get_close_matches(wanted.split(".")[-1], sorted(parts), n=3)
-    hint = f"do you mean {' or '.join(near)}?" if near else "see explain --list"
+    hint = (
+        f"do you mean {' or '.join(near)}?" if near else "see privplan explain --list"
+    )
     raise ParameterError(
         f"'{asked[:60]}' is no term and no field of a plan or report", hint=hint
     )
 
 
 def entries() -> tuple[Entry, ...]:
-    """Return every term, then every field of a plan, an event and a report."""
+    """Return every term and step, then every field of a plan, event and report."""
     found = [
         Entry(name=name, words=words, source=source)
-        for name, (words, source) in TERMS.items()
+        for name, (words, source) in [*TERMS.items(), *STEPS.items()]
     ]
     found += _fields(Plan, "plan")
     found += [
@@ -107,4 +112,5 @@ def _which(model: type[BaseModel]) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.lower().replace("_", " ").replace("-", " ").split())
+    words = text.lower().rstrip("*").replace("_", " ").replace("-", " ")
+    return " ".join(words.split())

@@ -84,6 +84,11 @@ TERMS: dict[str, tuple[str, str]] = {
         "parameters, over a whole run. A guide to what can be learned, not a promise.",
         "privplan/efficiency.py",
     ),
+    "epsilon alone": (
+        "What one phase would cost if nothing else ran. These do not add up to the "
+        "whole plan: together they cost less.",
+        "privplan/summary.py",
+    ),
     "given back": (
         "Epsilon that would be free again if only this phase were dropped. Less than "
         "its epsilon alone, because the noise of the others hides it too.",
@@ -102,6 +107,46 @@ TERMS: dict[str, tuple[str, str]] = {
         "An interval of sigma and what it learns from: coarse shapes, content, fine "
         "cleaning. Stages that read no record cost nothing.",
         "docs/stages.md",
+    ),
+    "accountant": (
+        "What computes epsilon from the events of a plan. Ours gives a lower and an "
+        "upper end; two libraries by others are asked the same.",
+        "privplan/accounting.py",
+    ),
+    "second opinion": (
+        "The epsilon of the same events by somebody else's accountant. A claim stands "
+        "only if all of them have a value in common.",
+        "privplan/opinions.py",
+    ),
+    "draw": (
+        "One image going through the network once, forwards and back: what training "
+        "costs in time. It says nothing about privacy.",
+        "privplan/plan_size.py",
+    ),
+    "trained parameters": (
+        "How many numbers private steps change. Noise lies on each of them, so fewer "
+        "are easier to teach with the same budget.",
+        "docs/fine-tuning.md",
+    ),
+    "edm": (
+        "How the network's answer is scaled at each sigma, so that small and large "
+        "noise are learned equally well. v, vp and ve are other ways.",
+        _KARRAS,
+    ),
+    "anchor": (
+        "One line that says how far a ledger has come. Kept where whoever trains "
+        "cannot write, it shows later whether the ledger was rolled back.",
+        "privplan/ledger_anchor.py",
+    ),
+    "intent": (
+        "A ledger's entry that steps are about to begin, written before they do. From "
+        "then on they count.",
+        "privplan/ledger.py",
+    ),
+    "settle": (
+        "A ledger's entry that steps were finished; of a run in a register, its end "
+        "for good, which may give back what was never begun.",
+        "privplan/ledger.py",
     ),
     "phase": (
         "Something that runs: a query, training on synthetic, public or private "

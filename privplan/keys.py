@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from privplan import canonical, key_files, key_seal
 from privplan.errors import DocumentError, IntegrityError, ParameterError, PolicyError
-from privplan.fields import Digest, Document, read_document
+from privplan.fields import Digest, Document, naming, read_document
 
 
 class Role(StrEnum):
@@ -212,7 +212,8 @@ def load_public(path: Path) -> PublicKey:
         IntegrityError: Its keyid is not that of its key.
     """
     text = key_files.read(path, owner_only=False)
-    file = read_document(_PublicFile, text, what="public key")
+    with naming(path):
+        file = read_document(_PublicFile, text, what="public key")
     public = PublicKey(role=file.role, raw=bytes.fromhex(file.public_key))
     if public.keyid != file.keyid:
         raise IntegrityError(

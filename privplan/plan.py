@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from privplan import canonical, events, files, plan_checks
 from privplan.errors import DocumentError, IntegrityError
-from privplan.fields import Digest, Document, Name, read_document
+from privplan.fields import Digest, Document, Name, naming, read_document
 from privplan.plan_accounts import PlanAccounting, PlanOpinion
 from privplan.plan_network import PlanMixture, PlanNetwork
 from privplan.plan_parts import (
@@ -221,7 +221,8 @@ def read(path: Path) -> Plan:
             f"the plan {path} cannot be read: {error.strerror}",
             hint="make one with privplan plan --eps 1, or give its path",
         ) from error
-    return from_text(text)
+    with naming(path):
+        return from_text(text)
 
 
 def write(plan: Plan, path: Path) -> None:

@@ -19,9 +19,11 @@ Edges: reads the policy file and the keys it names.
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import ROUND_FLOOR, Context
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,6 +39,7 @@ from privplan.trust import Trust
 
 _Neighbour = Annotated[Adjacency, Field(strict=False)]
 _MAX_BYTES = 64 * 1024
+_DOWN = Context(prec=3, rounding=ROUND_FLOOR)
 
 
 class Rules(Document):
@@ -94,8 +97,12 @@ def read(path: Path) -> Policy:
         return Policy(rules=Rules.model_validate(raw), folder=path.parent)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise _unread(path, f"{where[:80]}: {first['msg'][:120]}") from error
+        where = ".".join(str(part) for part in first["loc"])[:80] or "the document"
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(where, Rules.model_fields, n=1)
+            meant = f"; do you mean {near[0]}?" if near else ""
+            raise _unread(path, f"'{where}' is no rule{meant}") from error
+        raise _unread(path, f"{where}: {first['msg'][:120]}") from error
     except OSError as error:
         raise _unread(path, error.strerror or "the file system refuses") from error
     except ValueError as error:  # TOML and UTF-8 errors are ValueErrors
@@ -120,7 +127,8 @@ def check_plan(policy: Policy, plan: Plan) -> None:
         raise PolicyError(
             f"the plan asks for delta {budget.target_delta:g}, and the policy allows "
             f"{factor:g} / n = {factor / records:.3g}",
-            hint="plan again with a smaller --delta",
+            hint=f"plan again with --delta {_DOWN.create_decimal(factor / records)} "
+            "or less",
         )
     if rules.min_records is not None and not records >= rules.min_records:
         raise PolicyError(

@@ -9,6 +9,7 @@ Edges: reads a run folder, writes a report and the signer's public key beside it
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -98,6 +99,15 @@ def write_report(
     return predicate
 
 
+def _installed() -> dict[str, str]:
+    """Return the versions of the libraries that matter, where they are installed."""
+    found = {}
+    for name in _NAMED:
+        with suppress(metadata.PackageNotFoundError):  # torch, where nothing is trained
+            found[name] = metadata.version(name)
+    return found
+
+
 def code() -> Code:
     """Say what runs here, and on what; nobody's name, no machine's name.
 
@@ -109,7 +119,7 @@ def code() -> Code:
         source_digest=source_digest(),
         versions={
             "privplan": __version__,
-            **{name: metadata.version(name) for name in _NAMED},
+            **_installed(),
         },
         platform=f"{platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}",

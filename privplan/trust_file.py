@@ -25,7 +25,7 @@ from typing import Any
 
 from privplan import files, moments, signing
 from privplan.errors import DocumentError, IntegrityError, PolicyError
-from privplan.fields import read_document
+from privplan.fields import naming, read_document
 from privplan.keys import PublicKey, Role, SigningKey
 from privplan.trust import Trust
 from privplan.trust_links import PREDICATE_TYPE, TrustDocument, follow
@@ -174,4 +174,5 @@ def _read_file(path: Path) -> TrustDocument:
             f"the trust file {path} cannot be read: {error.strerror}",
             hint="begin one with privplan trust new, or give its path",
         ) from error
-    return read_document(TrustDocument, text, what="trust file")
+    with naming(path):
+        return read_document(TrustDocument, text, what="trust file")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -160,3 +161,15 @@ def completed(words, tmp_path):
 def test_a_shell_can_complete_commands_and_options(tmp_path):
     assert "--what-if" in completed("privplan plan --wh", tmp_path)
     assert "compare" in completed("privplan plan com", tmp_path)
+
+
+def test_every_example_init_offers_is_of_the_kind_its_option_takes(here, cli):
+    """`learning-rate = "learning-rate"` would be refused by whoever uncomments it."""
+    cli("init")
+    offered = (here / "privplan.toml").read_text().splitlines()
+    lines = [x.removeprefix("# ") for x in offered if re.match(r"# [\w-]+ = ", x)]
+    values = dict(next(iter(tomllib.loads(line).items())) for line in lines)
+    assert len(values) > 30
+    assert not [name for name, value in values.items() if name == value]
+    numbers = {"eps", "delta", "sample-rate", "learning-rate", "prior-noise", "draws"}
+    assert all(isinstance(values[name], float) for name in numbers)

@@ -21,7 +21,8 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run_folder(cli, here):
-    cli("plan", "--eps", "3", "--steps", "2", "--sample-rate", "0.05",
+    cli("plan", "--eps", "3", "--stages", "dpdm", "--steps", "2",
+        "--sample-rate", "0.05",
         "--noise-multiplicity", "1")  # fmt: skip
     assert cli("train", "--out", "runs/one")[0] == 0
     return here / "runs" / "one"
@@ -108,3 +109,12 @@ def test_no_finding_is_cut_at_any_width(width, cli, run_folder, monkeypatch):
     said = " ".join(text.split())
     for one in found:
         assert " ".join(one["text"].split()) in said
+
+
+def test_a_run_that_was_named_and_is_not_there_is_broken(cli, tmp_path, monkeypatch):
+    """A path with a slip in it must not pass for a run in good order."""
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = cli("doctor", "--quick", "--key", "k.key", "runs/typo", "--json")
+    about = {f["name"]: f["state"] for f in json.loads(out)["findings"]}
+    assert code != 0
+    assert about["runs/typo"] == "broken"

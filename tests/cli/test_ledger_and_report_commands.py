@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cli import actions
-from privplan import keys, ledger
+from privplan import accounting, keys, ledger, ledger_export
 from privplan import plan as plans
 from privplan.keys import Role
 from privplan.ledger import Allowance, Ledger
@@ -149,7 +149,7 @@ def test_what_was_not_shown_is_said_in_words(run, cli):
     code, out, err = cli("verify", run)
     assert code == 0
     assert "could not be taken" in out
-    assert "Not shown, because no ledger at ledger.sqlite" in err
+    assert "saw; no ledger at ledger.sqlite" in err
     assert err.count("Not shown") == 4
 
 
@@ -257,3 +257,70 @@ def test_every_shown_entry_of_the_ledger_is_that_of_the_file(run, cli):
 def test_a_refusal_names_the_option_that_was_typed(refused, words, says):
     """Nobody who typed --eps has seen the word target_epsilon."""
     assert says in refused(*words)[1]
+
+
+def test_a_report_that_failed_is_not_called_unedited(run, cli):
+    """The note about the key must not comfort whoever holds an edited report."""
+    report = run / "report.json"
+    assert "nothing was edited" in " ".join(cli("verify", run)[2].split())
+    said = json.loads(report.read_text())
+    said["payload"] = ("B" if said["payload"][0] != "B" else "C") + said["payload"][1:]
+    report.write_text(json.dumps(said))
+    code, out, err = cli("verify", run)
+    assert code == 4
+    assert "NOT VERIFIED" in out
+    assert "nothing was edited" not in " ".join(err.split())
+    assert "Give --key" in err
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\x00", b'{"payload": "aa'])
+def test_what_is_no_report_is_called_so_before_a_key_is_asked_for(
+    content, refused, tmp_path
+):
+    (tmp_path / "report.json").write_bytes(content)
+    code, message = refused("verify", tmp_path / "report.json")
+    assert code == 1
+    assert "report.json is not a report" in message
+
+
+def test_a_report_without_a_key_beside_it_asks_for_one(run, refused, tmp_path):
+    alone = tmp_path / "alone.json"
+    shutil.copy(run / "report.json", alone)
+    assert "no key to check alone.json with" in refused("verify", alone)[1]
+
+
+def test_a_ledger_that_was_named_must_be_there(run, refused, tmp_path):
+    """One that is not beside the report is 'not taken'; one that was named is asked."""
+    code, message = refused("verify", run, "--ledger", tmp_path / "nowhere")
+    assert code == 1
+    assert "nowhere" in message
+
+
+def test_of_several_files_the_one_that_is_no_plan_is_named(run, refused, tmp_path):
+    (tmp_path / "cut.json").write_text((run / "plan.json").read_text()[:400])
+    code, message = refused("plan", "compare", run / "plan.json", tmp_path / "cut.json")
+    assert code == 1
+    assert "cut.json: this is not a plan" in message
+
+
+def test_a_ledger_shows_what_its_steps_cost(runs, run, cli):
+    """Who was interrupted asks what is spent; steps alone do not say it."""
+    code, out, _ = cli("ledger", "show", runs["half"], "--json")
+    half = float(json.loads(out)["epsilon"])
+    whole = float(json.loads(cli("ledger", "show", run, "--json")[1])["epsilon"])
+    content = ledger_export.read(runs["half"] / "ledger.sqlite")
+    made = plans.read(run / "plan.json")
+    counted = accounting.epsilon(
+        content.spent_event(), delta=made.budget.target_delta
+    ).upper
+    assert code == 0
+    assert 0 < counted <= half < whole <= made.budget.target_epsilon
+    assert "costs epsilon" in cli("ledger", "show", run)[1]
+
+
+def test_a_ledger_without_its_plan_says_no_cost(run, cli):
+    """Epsilon needs a delta, and the ledger has none."""
+    (run / "plan.json").unlink()
+    _, out, _ = cli("ledger", "show", run / "ledger.sqlite", "--json")
+    assert json.loads(out)["epsilon"] is None
+    assert "costs epsilon" not in cli("ledger", "show", run / "ledger.sqlite")[1]

@@ -2,7 +2,10 @@ import json
 
 import pytest
 
+from cli import paper
+from privplan import plan as plans
 from privplan.keys import load_key
+from privplan.planner import PlanRequest, make_plan
 
 
 @pytest.mark.parametrize(
@@ -131,3 +134,59 @@ def test_verify_and_ledger_refuse_what_is_not_there_or_not_theirs(refused, tmp_p
     assert refused("ledger", "show", text)[0] == 1
     assert refused("ledger", "show", tmp_path / "none")[0] == 1
     assert refused("ledger", "show", tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("plan", "--eps", "abc"), "--eps is 'abc', but it must be a number"),
+        (("plan", "--eps=abc"), "--eps is 'abc', but it must be a number"),
+        (("plan", "--n", "2.5"), "--n is '2.5', but it must be a whole number"),
+        (
+            ("train", "--device", "tpu"),
+            "--device is 'tpu', but it must be one of 'cpu', 'cuda'",
+        ),
+        (
+            ("plan", "--eps", "1", "--n", str(10**22)),
+            f"--n (records) is {10**22}, but it must be a whole number below 2^53",
+        ),
+        (("sample", "--count", "0"), "--count is 0, but it must be"),
+        (("plan", "--eps", "1", "--steps", "0"), "--steps is 0, but it must be"),
+    ],
+)
+def test_a_refused_value_is_named_with_what_is_allowed(
+    given, said, refused, tmp_path, monkeypatch
+):
+    """The parser's own words leave out the value, or say 'Input should be'."""
+    monkeypatch.chdir(tmp_path)
+    if given[0] == "sample":
+        plans.write(make_plan(PlanRequest(target_epsilon=1.0)), tmp_path / "plan.json")
+        given = ("sample", tmp_path, *given[1:])
+    assert said in refused(*given)[1]
+
+
+def test_one_plan_is_not_compared(refused, tmp_path):
+    path = tmp_path / "plan.json"
+    plans.write(make_plan(PlanRequest(target_epsilon=1.0)), path)
+    assert refused("plan", "compare", path)[0] == 2
+
+
+def test_talk_keeps_to_the_width_that_is_set_and_leaves_commands_whole(
+    cli, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    code, _, err = cli("keys", "new", "--role", "officer", "--out", "o.key")
+    assert code == 0
+    assert "Made an officer key" in err
+    assert max(map(len, err.splitlines())) <= 60
+
+
+def test_a_long_sentence_is_folded_and_a_long_command_is_not(capsys, monkeypatch):
+    """A command that was folded cannot be copied."""
+    monkeypatch.setenv("COLUMNS", "60")
+    paper.talk("  " + "word " * 30 + "\nNext: privplan train " + "x y " * 20)
+    *folded, command = capsys.readouterr().err.splitlines()
+    assert len(folded) == 3
+    assert all(line.startswith("  word") and len(line) <= 60 for line in folded)
+    assert len(command) > 60

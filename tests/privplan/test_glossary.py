@@ -1,11 +1,16 @@
 """Every word a plan or report uses can be explained."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from privplan import events, glossary
+from privplan import events, glossary, ledger_checks, oversight, verify
 from privplan.errors import ParameterError
 from privplan.glossary import EVENT_FIELDS, FIELDS, TERMS
+from privplan.glossary_screen import ALIASES, STEPS
 from privplan.planner import PlanRequest, make_plan
+from privplan.render_report import comparing
 
 
 @pytest.mark.parametrize("entry", glossary.entries(), ids=lambda entry: entry.name)
@@ -80,3 +85,33 @@ def test_explain_asks_for_a_term_or_the_list(cli, refused):
     code, out, _ = cli("explain", "--list")
     assert code == 0
     assert "report.claim.epsilon.upper" in out
+
+
+PRINTED = [
+    "F", "F0", "noise/signal", "back*", "eps alone", "so far", "rate", "steps", "noise",
+    "sigma", "learns from", "unit", "draws", "efficiency", "accountant", "risk",
+    "add-or-remove-one", "noise draws per record", "expected batch", "clipping norm",
+    "parameterisation", "edm", "sharing", "optimiser", "trained parameters",
+    "second opinion", "anchor", "intent", "settle", "granted", "taken", "left",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", PRINTED)
+def test_a_word_that_a_table_prints_can_be_asked_for_as_it_is_printed(word):
+    """Who reads 'back*' in a plan does not know that the term is 'given back'."""
+    assert glossary.explain(word)
+
+
+def test_every_other_name_of_a_term_leads_somewhere():
+    for name, stands_for in ALIASES.items():
+        assert glossary.explain(name) == glossary.explain(stands_for)
+
+
+def test_every_numbered_step_a_program_takes_is_explained_and_no_other():
+    """A step that is new has no words until somebody writes them."""
+    modules = (verify, oversight, ledger_checks, comparing)
+    sources = "".join(Path(module.__file__).read_text("utf-8") for module in modules)
+    taken = set(re.findall(r'"([VLP]\d+)"', sources))
+    assert taken == set(STEPS)
+    for step in taken:
+        assert glossary.explain(step.lower())[0].name == step
