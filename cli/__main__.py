@@ -61,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(error.format_message() + "\n")  # type: ignore[attr-defined]
             return ExitCode.USAGE
-        known = _explained(error, given)
-        if known is None:
+        said = _explained(error, given)
+        if said is None:
             raise
-        message, hint, exit_code = known
+        message, hint, exit_code = said
         return refuse(message, hint + _where_else(values), exit_code)
     return code if isinstance(code, int) else ExitCode.OK
 

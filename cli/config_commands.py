@@ -102,6 +102,7 @@ _EXAMPLES = {
     "compute": '"10m"', "spent": '"0.4,1e-6"', "mixture": '"1,6,1@0.1,2"',
     "stages": '"best"', "parameterisation": '"edm"', "pretrain": '"synthetic"',
     "data": '"digits"', "query": '["labels:50"]', "learning-rate": "0.001",
+    "repair-steps": "200", "autoencoder": '"autoencoders/kl"',
     "public": '"public-images/"', "from": '"pretrained/"', "out": '"runs/first"',
     "network": '"width=16,levels=1+2+2,blocks=1,attention=7"', "trust": '"trust.json"',
     "unit-column": '"patient"', "register": '"register.sqlite"', "data-set": '"ward7"',

@@ -251,7 +251,7 @@ def test_every_shown_entry_of_the_ledger_is_that_of_the_file(run, cli):
     [
         (("plan", "--eps", "-1"), "--eps (target_epsilon)"),
         (("plan", "--eps", "1", "--n", "0"), "--n (records)"),
-        (("ledger", "show", "--last", "0"), "--last (last)"),
+        (("ledger", "show", "--last", "0"), "--last is 0"),
     ],
 )
 def test_a_refusal_names_the_option_that_was_typed(refused, words, says):
