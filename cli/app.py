@@ -33,6 +33,7 @@ from cli import (
     render,
     report_commands,
     report_view,
+    sample_inputs,
     trust_commands,
     verification,
 )
@@ -196,6 +197,10 @@ def sample(
     churn: Annotated[float, typer.Option(help="Noise added back; heun only.")] = 0.0,
     eta: Annotated[float, typer.Option(help="1 is stochastic; ddim only.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Repeat the same images.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Classes that take turns, as 3,3,7.  [default: all]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw images from a finished run; costs no privacy.
@@ -214,7 +219,10 @@ def sample(
         churn=churn,
         eta=eta,
     )
-    request = SampleRequest(count=count, guidance=guidance, sampler=config, seed=seed)
+    request = SampleRequest(
+        count=count, guidance=guidance, sampler=config, seed=seed,
+        labels=sample_inputs.labels_of(labels, classes=made.data.classes),
+    )  # fmt: skip
     archive, picture = actions.draw_samples(made, folder, request)
     render.samples(archive, picture, count, as_json=as_json)
 

@@ -60,8 +60,9 @@ def _head(out: Console, shown: Plan) -> None:
             f"Spent earlier: epsilon {budget.earlier_epsilon:g}, delta "
             f"{budget.earlier_delta:g}; with this plan the sum is the whole budget"
         )
+    name = "" if data.embedded is None else f"{data.embedded}, "
     out.print(
-        f"Data  n = {data.records:,} (public by declaration), {data.channels} x "
+        f"Data  {name}n = {data.records:,} (public by declaration), {data.channels} x "
         f"{data.height} x {data.width}, {data.classes} classes",
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cli.paper import console, print_json, table, talk
 from cli.plan_view import plan
+from privplan import run_report
 from privplan.canonical import text_up
 from privplan.keys import PublicKey, Role
 from privplan.ledger import LedgerContent
@@ -69,6 +70,12 @@ def samples(archive: Path, picture: Path, count: int, *, as_json: bool) -> None:
         print_json({"count": count, "archive": str(archive), "picture": str(picture)})
     else:
         talk(f"Drew {count:,} images: {archive}, {picture}")
+        folder = archive.parent.parent
+        if (folder / run_report.REPORT_NAME).exists():
+            talk(
+                "The report of this run is about the samples before these. Write it "
+                f"anew: privplan report {folder}"
+            )
 
 
 def key(made: PublicKey, path: Path, *, locked: bool, as_json: bool) -> None:

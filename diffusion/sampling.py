@@ -27,11 +27,11 @@ from diffusion.parts import parts_of
 from diffusion.pictures import png_of, save_grid
 from diffusion.precond import guided
 from diffusion.processor import tuned_for
-from diffusion.queries import prior_of, sample_labels
+from diffusion.queries import Answers, prior_of, sample_labels
 from diffusion.randomness import RandomSource
 from diffusion.sampler import SamplerConfig, sample
 from privplan import checks, files
-from privplan.errors import DataError
+from privplan.errors import DataError, ParameterError
 from privplan.plan import Plan
 
 SAMPLES_NAME = "samples/samples.npz"
@@ -50,16 +50,20 @@ class SampleRequest:
         guidance: Push away from "no class"; 0 is none.
         sampler: Method and steps.
         seed: Public seed of the images; None draws fresh ones.
+        labels: Classes that take turns; None for all, as often as the plan says.
     """
 
     count: int
     guidance: float = 0.0
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     seed: int | None = None
+    labels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         checks.count(count=self.count)
         checks.non_negative(guidance=self.guidance)
+        if self.labels is not None:
+            checks.count(labels=len(self.labels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +120,7 @@ def draw(
         null_label=plan.data.classes,
     )
     data = plan.data
-    labels = sample_labels(plan, answers, request.count)
+    labels = _labels(plan, answers, request)
     generator = RandomSource(unsafe_seed=request.seed).generator()
     size = max(_PIXELS_AT_ONCE // (data.height * data.width), 1)
     parts = []
@@ -134,6 +138,21 @@ def draw(
         if progress is not None:
             progress(sum(len(p) for p in parts), request.count)
     return Samples(images=torch.cat(parts), labels=labels)
+
+
+def _labels(
+    plan: Plan, answers: Answers, request: SampleRequest
+) -> Int64[Tensor, " rows"]:
+    if request.labels is None:
+        return sample_labels(plan, answers, request.count)
+    for label in request.labels:
+        if not 0 <= label < plan.data.classes:
+            raise ParameterError(
+                f"label {label} is no class of this plan",
+                hint=f"give labels from 0 to {plan.data.classes - 1}",
+            )
+    turns = -(-request.count // len(request.labels))
+    return torch.tensor(request.labels * turns)[: request.count]
 
 
 def write(samples: Samples, folder: Path, *, classes: int) -> tuple[Path, Path]:

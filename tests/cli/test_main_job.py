@@ -233,9 +233,31 @@ def test_sampling_the_same_seed_gives_the_same_images(copied, cli):
     assert made[0] == made[1]
 
 
+def test_labels_that_are_asked_for_take_turns(copied, cli):
+    cli("sample", copied / "run", "--count", "5", "--steps", "2", "--labels", "3,3,7")
+    drawn = np.load(copied / "run" / "samples" / "samples.npz")
+    assert drawn["train_labels"].tolist() == [3, 3, 7, 3, 3]
+
+
+def test_a_report_about_earlier_samples_is_named(copied, cli):
+    """Its step V4 fails from then on, and who verifies must not be first to know."""
+    _, _, said = cli("sample", copied / "run", "--count", "5", "--steps", "2")
+    assert "samples before these" in " ".join(said.split())
+    assert cli("verify", copied / "run" / "report.json")[0] == 4
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [("--count", "0"), ("--steps", "0"), ("--guidance", "-1"), ("--guidance", "nan")],
+    [
+        ("--count", "0"),
+        ("--steps", "0"),
+        ("--guidance", "-1"),
+        ("--guidance", "nan"),
+        ("--labels", "10"),
+        ("--labels", "3,"),
+        ("--labels", "-1"),
+        ("--labels", "\u0663"),
+    ],
     ids=" ".join,
 )
 def test_a_sample_option_that_is_not_allowed_is_refused(job, refused, wrong):
