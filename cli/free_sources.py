@@ -31,6 +31,7 @@ class Program(StrEnum):
     SCENES = "scenes"
     RANDOM_NETWORKS = "random-networks"
     MIX = "mix"
+    DRAWINGS = "drawings"
 
 
 def settings(
