@@ -45,10 +45,17 @@ def length(whole):
     return math.sqrt(sum(int((part * part).sum()) for part in whole))
 
 
+def squared_in_range(value):
+    """Zero in the place of a number whose square is not a normal one."""
+    return value if abs(value) > 1e-150 else 0.0
+
+
 @settings(deadline=None, max_examples=200)
 @given(
     bound=st.floats(1e-6, 1e6),
-    values=st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=40),
+    values=st.lists(
+        st.floats(-1.0, 1.0).map(squared_in_range), min_size=1, max_size=40
+    ),
     longer=st.floats(0.0, 1e-3),
 )
 def test_no_record_is_longer_than_the_radius(bound, values, longer):
