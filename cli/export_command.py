@@ -19,8 +19,12 @@ def export(
     *,
     out: Annotated[Path, typer.Option(help="A fresh folder.")],
     form: Annotated[
-        Literal["safetensors", "diffusers"],
-        typer.Option("--format", help="diffusers: for networks that came from there."),
+        Literal["safetensors", "diffusers", "peft"],
+        typer.Option(
+            "--format",
+            help="diffusers: for networks that came from there; peft: their thin "
+            "products alone.",
+        ),
     ] = "safetensors",
     report: Annotated[
         Path | None, typer.Option(help="The signed report; default the run's.")
