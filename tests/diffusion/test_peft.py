@@ -247,7 +247,27 @@ def test_an_adapter_is_named_in_the_lineage_and_in_the_report(folders, tmp_path)
     assert torch.equal(answer(ours, "conditioned"), answer(network.net, "conditioned"))
 
 
-def refused(folder, error, kind="UNet2DModel", base=None):
+def test_the_command_line_takes_an_adapter_beside_a_network(
+    folders, tmp_path, cli, refused
+):
+    made(folders["unet"], "unet", tmp_path / "a")
+    out = tmp_path / "taken"
+    beside = ["--adapter", tmp_path / "a", "--declared-by", "me", "--out", out]
+    code, said = refused("pretrain", "--generator", "mix", *beside)
+    assert (code, "--from-diffusers, which is not given" in said) == (2, True)
+    code, said = refused("pretrain", "--from-diffusers", folders["dit"], *beside)
+    assert (code, "does not have" in said) == (2, True)
+    assert not out.exists()
+    code, said, _ = cli("pretrain", "--from-diffusers", folders["unet"], *beside,
+                        "--adapter-trained-on", "open sketches", "--json")  # fmt: skip
+    assert code == 0
+    phases = json.loads(said)["phases"]
+    assert [one["name"] for one in phases] == ["elsewhere", "adapter"]
+    assert phases[1]["data_name"] == "open sketches"
+    assert {one["declared_by"] for one in phases} == {"me"}
+
+
+def not_read(folder, error, kind="UNet2DModel", base=None):
     with pytest.raises(error) as found:
         peft_folder.merge(base or {}, peft_folder.read(folder), kind)
     return found.value
@@ -266,7 +286,7 @@ def refused(folder, error, kind="UNet2DModel", base=None):
 def test_adapters_of_other_kinds_are_refused_by_name(folders, tmp_path, wanted, said):
     """Their numbers under the usual rule would make another network."""
     made(folders["unet"], "unet", tmp_path / "a", **wanted)
-    found = refused(tmp_path / "a", ParameterError)
+    found = not_read(tmp_path / "a", ParameterError)
     assert said in found.message
     assert "merge_and_unload" in found.hint
 
@@ -275,7 +295,7 @@ def test_what_is_no_lora_at_all_is_refused_by_name(folders, tmp_path):
     settings = peft.IA3Config(target_modules=["to_q"], feedforward_modules=[])
     net = peft.get_peft_model(theirs(folders["unet"], "unet"), settings)
     net.save_pretrained(tmp_path / "a")
-    assert "IA3" in refused(tmp_path / "a", ParameterError).message
+    assert "IA3" in not_read(tmp_path / "a", ParameterError).message
 
 
 @pytest.fixture
@@ -297,16 +317,16 @@ def plain(folders, tmp_path):
      ({"use_rslora": "yes"}, DataError, "no configuration")],
     ids=lambda value: str(value)[:24],
 )  # fmt: skip
-def test_a_configuration_that_cannot_be_is_refused(plain, wanted, error, said):
+def test_a_configuration_that_cannot_be_is_not_read(plain, wanted, error, said):
     path = plain / peft_folder.CONFIG
     path.write_text(json.dumps(json.loads(path.read_text()) | wanted))
-    assert said in refused(plain, error).message
+    assert said in not_read(plain, error).message
 
 
 def test_an_adapter_for_another_network_says_where_they_part(folders, plain):
     """Shapes that happen to agree elsewhere must not hide that some do not."""
     dit = load_file(folders["dit"] / "diffusion_pytorch_model.safetensors")
-    found = refused(plain, ParameterError, "DiTTransformer2DModel", dit)
+    found = not_read(plain, ParameterError, "DiTTransformer2DModel", dit)
     assert "attentions.0.to_" in found.message
     assert "this DiTTransformer2DModel does not have" in found.message
     path = plain / peft_folder.CONFIG
@@ -314,7 +334,7 @@ def test_an_adapter_for_another_network_says_where_they_part(folders, plain):
     path.write_text(json.dumps(named))
     unet = load_file(folders["unet"] / "diffusion_pytorch_model.safetensors")
     wider = {n: t.repeat(2, *[1] * (t.ndim - 1)) for n, t in unet.items()}
-    found = refused(plain, ParameterError, "UNet2DModel", wider)
+    found = not_read(plain, ParameterError, "UNet2DModel", wider)
     assert "weights of 16 x 16" in found.message
     assert "32 x 16" in found.message
     assert "some/base" in found.hint
@@ -325,13 +345,13 @@ def test_an_adapter_that_is_not_whole_is_refused(plain):
     tensors = load_file(weights)
     lone = {n: t for n, t in tensors.items() if "to_q.lora_B" not in n}
     save_file(lone, weights)
-    assert "do not make a product" in refused(plain, DataError).message
+    assert "do not make a product" in not_read(plain, DataError).message
     save_file({}, weights)
-    assert "empty" in refused(plain, DataError).message
+    assert "empty" in not_read(plain, DataError).message
     weights.unlink()
     (plain / "adapter_model.bin").write_bytes(b"pickle")
-    found = refused(plain, DataError)
+    found = not_read(plain, DataError)
     assert "adapter_model.bin is a pickle" in found.message
     assert "safe_serialization=True" in found.hint
     (plain / peft_folder.CONFIG).unlink()
-    assert "adapter_config.json" in refused(plain, DataError).message
+    assert "adapter_config.json" in not_read(plain, DataError).message
