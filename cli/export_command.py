@@ -42,7 +42,7 @@ def export(
             f"{out} exists already", hint="give --out a folder that does not exist"
         )
     path, text = verification.read_report(report or folder / run_report.REPORT_NAME)
-    from diffusion import exporting  # noqa: PLC0415 - imports torch
+    from diffusion import exporting, weight_files  # noqa: PLC0415 - imports torch
     from privplan.render_report import cards, source  # noqa: PLC0415 - makes figures
 
     said = source.read(text)
@@ -53,7 +53,7 @@ def export(
         )
     exporting.check_released(folder, dict(said.subjects))
     facts = {
-        "plan_sha256": made.digest,
+        weight_files.PLAN_FACT: made.digest,
         "statement_sha256": said.digest,
         "differential_privacy": json.dumps(cards.claim(said), sort_keys=True),
     }

@@ -3,7 +3,8 @@
 What passes here is tried against plain autograd again before every run (preflight). The
 checkpoint says that somebody else trained the weights, and who declares that what they
 learned from is public: nobody here has seen it. The same is said of a LoRA adapter that
-is merged into the weights on the way.
+is merged into the weights on the way. Weights that privplan once exported say under
+which plan they were trained, and so does the checkpoint.
 
 Edges: reads the folders, writes the checkpoint.
 """
@@ -35,6 +36,8 @@ from privplan.version import __version__
 
 _SEED: Final = 20240607
 _UNKNOWN: Final = "0" * 64
+_LONGEST = 200
+_SHOWN = 16
 _ROW = "class_embedding.weight"
 
 
@@ -64,14 +67,14 @@ def adopt(
         PolicyError: diffusers is not installed.
     """
     found = read(folder)
-    phases = [_elsewhere("elsewhere", found.digest, declared_by, data_name)]
+    said = _learned_from(data_name, found.plan)
+    phases = [_elsewhere("elsewhere", found.digest, declared_by, said)]
     if adapter is not None:
         added = peft_folder.read(adapter.folder)
         merged = peft_folder.merge(found.tensors, added, found.kind)
         found = replace(found, tensors=merged)
-        phases.append(
-            _elsewhere("adapter", added.digest, declared_by, adapter.data_name)
-        )
+        said = _learned_from(adapter.data_name, added.plan)
+        phases.append(_elsewhere("adapter", added.digest, declared_by, said))
     own = own_classes(found)
     shape = _shape(found, own if classes is None else classes)
     settings, tensors = _with_no_class(found, shape.classes)
@@ -93,6 +96,24 @@ def adopt(
     )
     document = _document(shape, described, tuple(phases))
     return pretrained.write(document, network.state_dict(), out)
+
+
+def _learned_from(data_name: str, plan: str | None) -> str:
+    """Return what weights learned from; with the records, where a plan is known.
+
+    Weights that cost somebody privacy are not as public as images: whoever reads the
+    report must see that another claim stands behind it.
+
+    Example:
+        >>> _learned_from("photographs", None)
+        'photographs'
+        >>> _learned_from("photographs", "ab" * 32)
+        'photographs, and private records under plan abababababababab'
+    """
+    if plan is None:
+        return data_name
+    records = f", and private records under plan {plan[:_SHOWN]}"
+    return data_name[: _LONGEST - len(records)] + records
 
 
 def _elsewhere(

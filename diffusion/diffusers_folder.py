@@ -56,6 +56,7 @@ class Found:
         schedule: Its timesteps.
         tensors: Its weights, by its own names.
         digest: SHA-256 of the weights, as `weight_files` takes it.
+        plan: Digest of the plan they were trained under, where they say so.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Found:
     schedule: PlanSchedule
     tensors: dict[str, Tensor]
     digest: str
+    plan: str | None
 
 
 def read(folder: Path) -> Found:
@@ -105,6 +107,7 @@ def read(folder: Path) -> Found:
         schedule=schedule_of(read_json(scheduler)),
         tensors=weight_files.read_tensors(path),
         digest=weight_files.digest(path),
+        plan=weight_files.plan_of(path),
     )
 
 

@@ -89,11 +89,13 @@ class Adapter:
         products: By the name of the layer.
         digest: SHA-256 of what `sha256sum` prints of its two files.
         base: What its configuration calls the network it was made for; may be empty.
+        plan: Digest of the plan it was trained under, where it says so.
     """
 
     products: Mapping[str, Product]
     digest: str
     base: str
+    plan: str | None
 
 
 def read(folder: Path) -> Adapter:
@@ -116,6 +118,7 @@ def read(folder: Path) -> Adapter:
             [folder / CONFIG, *weight_files.files_of(folder / WEIGHTS)]
         ),
         base=str(settings.get("base_model_name_or_path") or ""),
+        plan=weight_files.plan_of(folder / WEIGHTS),
     )
 
 
@@ -241,14 +244,14 @@ def _scale(settings: Mapping[str, Any], name: str, low: Tensor) -> float:
             f"{str(rank)[:20]}, and its weights have {len(low)}",
             hint=_AGAIN,
         )
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
-        alpha = math.nan
-    if not 0 < alpha < math.inf:
+    known = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    scaled = float(alpha) if known else math.nan
+    if not 0 < scaled < math.inf:
         raise DataError(
             f"the adapter's configuration gives '{name[:80]}' no positive lora_alpha",
             hint=_AGAIN,
         )
-    return alpha / (math.sqrt(len(low)) if settings.get("use_rslora") else len(low))
+    return scaled / (math.sqrt(len(low)) if settings.get("use_rslora") else len(low))
 
 
 def _of_layer(settings: Mapping[str, Any], what: str, name: str, usual: object) -> Any:  # noqa: ANN401 - whatever the file says

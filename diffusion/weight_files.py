@@ -17,6 +17,7 @@ Edges: reads files.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,8 @@ from torch import Tensor
 from privplan import canonical
 from privplan.errors import DataError
 
+PLAN_FACT: Final = "plan_sha256"
+_DIGEST = re.compile("[0-9a-f]{64}")
 _SUFFIX: Final = ".safetensors"
 _SAVE_AGAIN: Final = (
     "save it again as safetensors: save_pretrained(folder, safe_serialization=True)"
@@ -89,6 +92,27 @@ def digest(path: Path) -> str:
         return canonical.file_digest(path) if files == (path,) else joint_digest(files)
     except OSError as error:
         raise _unread(path) from error
+
+
+def plan_of(path: Path) -> str | None:
+    """Return the digest of the plan that weights were trained under; None if unknown.
+
+    Exports of privplan carry it in their metadata, and other programs may drop it.
+
+    Raises:
+        DataError: They are missing or damaged.
+    """
+    for one in files_of(path):
+        if one.suffix != _SUFFIX:
+            continue
+        try:
+            with safe_open(one, framework="pt") as file:
+                found = str((file.metadata() or {}).get(PLAN_FACT))
+        except (OSError, SafetensorError) as error:
+            raise _unread(one) from error
+        if _DIGEST.fullmatch(found):
+            return found
+    return None
 
 
 def joint_digest(files: Iterable[Path]) -> str:

@@ -166,6 +166,25 @@ def test_our_adapter_comes_in_again_as_it_went_out(folders, tmp_path):
         assert torch.equal(tensor, wanted), name
 
 
+@pytest.mark.parametrize("form", ["peft", "diffusers"])
+def test_what_cost_privacy_once_is_not_taken_for_public_in_silence(
+    folders, tmp_path, form
+):
+    """Two runs on the same records would each claim to be the only one."""
+    plan, _, run = released(folders["dit"], tmp_path, "lora:2")
+    out = tmp_path / "out"
+    exporting.export(plan, run, out, form=form, facts=FACTS, card="# Card")
+    beside = form == "peft"
+    source = AdapterSource(folder=out, data_name="x" * 200) if beside else None
+    taken = adopting.adopt(
+        folders["dit"] if beside else out, tmp_path / "again", **SAID, adapter=source
+    )
+    last = taken.phases[-1].data_name
+    assert last.endswith(", and private records under plan 0000000000000000")
+    assert last.startswith("xxx" if beside else "noise")
+    assert taken.phases[0].data_name == "noise" or not beside
+
+
 @pytest.mark.parametrize("tune", ["all", "attention"])
 def test_a_run_without_thin_products_is_no_adapter(folders, tmp_path, tune):
     plan, _, run = released(folders["dit"], tmp_path, tune)
