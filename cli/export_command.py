@@ -19,8 +19,12 @@ def export(
     *,
     out: Annotated[Path, typer.Option(help="A fresh folder.")],
     form: Annotated[
-        Literal["safetensors", "diffusers"],
-        typer.Option("--format", help="diffusers: for networks that came from there."),
+        Literal["safetensors", "diffusers", "peft"],
+        typer.Option(
+            "--format",
+            help="diffusers: for networks that came from there; peft: their thin "
+            "products alone.",
+        ),
     ] = "safetensors",
     report: Annotated[
         Path | None, typer.Option(help="The signed report; default the run's.")
@@ -38,7 +42,7 @@ def export(
             f"{out} exists already", hint="give --out a folder that does not exist"
         )
     path, text = verification.read_report(report or folder / run_report.REPORT_NAME)
-    from diffusion import exporting  # noqa: PLC0415 - imports torch
+    from diffusion import exporting, weight_files  # noqa: PLC0415 - imports torch
     from privplan.render_report import cards, source  # noqa: PLC0415 - makes figures
 
     said = source.read(text)
@@ -49,7 +53,7 @@ def export(
         )
     exporting.check_released(folder, dict(said.subjects))
     facts = {
-        "plan_sha256": made.digest,
+        weight_files.PLAN_FACT: made.digest,
         "statement_sha256": said.digest,
         "differential_privacy": json.dumps(cards.claim(said), sort_keys=True),
     }

@@ -51,6 +51,13 @@ def pretrain(
     trained_on: Annotated[
         str, typer.Option(help="What the --from-diffusers weights learned from.")
     ] = "images named nowhere",
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="A LoRA adapter of peft, merged into --from-diffusers."),
+    ] = None,
+    adapter_trained_on: Annotated[
+        str, typer.Option(help="What the --adapter learned from.")
+    ] = "images named nowhere",
     image_size: Annotated[
         int, typer.Option(help="Side of the images it is for, in pixels.")
     ] = 28,
@@ -85,9 +92,13 @@ def pretrain(
     free_sources.check_out(out)
     if from_diffusers is not None:
         _check_alone(public, generator, network, steps)
-        written = _adopted(from_diffusers, out, declared_by, trained_on, classes)
+        beside = None if adapter is None else (adapter, adapter_trained_on)
+        written = _adopted(
+            from_diffusers, out, declared_by, trained_on, classes, beside
+        )
         _show(written, out, as_json=as_json)
         return
+    _check_no_adapter(adapter)
     free_sources.check_sources(public or [], generator or [], declared_by)
     labels = _CLASSES if classes is None else classes
     checks.count(channels=channels, image_size=image_size, classes=labels)
@@ -170,12 +181,22 @@ def _check_alone(*others: object) -> None:
         )
 
 
+def _check_no_adapter(adapter: Path | None) -> None:
+    if adapter is not None:
+        raise ParameterError(
+            "--adapter is merged into the weights of --from-diffusers, which is not "
+            "given",
+            hint="add --from-diffusers with the network the adapter was trained on",
+        )
+
+
 def _adopted(
     folder: Path,
     out: Path,
     declared_by: str | None,
     trained_on: str,
     classes: int | None,
+    beside: tuple[Path, str] | None,
 ) -> Pretrained:
     """Write a checkpoint of weights that somebody else trained."""
     if not declared_by:
@@ -188,10 +209,18 @@ def _adopted(
     free_sources.check_name("--trained-on", trained_on)
     if classes is not None:
         checks.count(classes=classes)
-    from diffusion import adopting  # noqa: PLC0415 - imports torch
+    if beside is not None:
+        free_sources.check_name("--adapter-trained-on", beside[1])
+    from diffusion import adopting, peft_folder  # noqa: PLC0415 - imports torch
 
     return adopting.adopt(
-        folder, out, declared_by=declared_by, data_name=trained_on, classes=classes
+        folder,
+        out,
+        declared_by=declared_by,
+        data_name=trained_on,
+        classes=classes,
+        adapter=beside
+        and peft_folder.AdapterSource(folder=beside[0], data_name=beside[1]),
     )
 
 

@@ -129,6 +129,24 @@ def merged(network: nn.Module) -> nn.Module:
     return plain
 
 
+def without_products(network: nn.Module) -> nn.Module:
+    """Return a copy in which every layer is as it was before it got a thin product.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(4, 4))
+        >>> adapt(network, {"0": 1}, seed=0)
+        >>> without_products(network)
+        Sequential(
+          (0): Linear(in_features=4, out_features=4, bias=True)
+        )
+    """
+    plain = copy.deepcopy(network)
+    found = [(n, m) for n, m in plain.named_modules() if isinstance(m, Adapted)]
+    for name, adapted in found:
+        plain.set_submodule(name, adapted.base)
+    return plain
+
+
 def plain_name(name: str) -> str:
     """Return the name a parameter has in the network without thin products.
 

@@ -2,21 +2,25 @@
 
 What passes here is tried against plain autograd again before every run (preflight). The
 checkpoint says that somebody else trained the weights, and who declares that what they
-learned from is public: nobody here has seen it.
+learned from is public: nobody here has seen it. The same is said of a LoRA adapter that
+is merged into the weights on the way. Weights that privplan once exported say under
+which plan they were trained, and so does the checkpoint.
 
-Edges: reads the folder, writes the checkpoint.
+Edges: reads the folders, writes the checkpoint.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from diffusion import pretrained
+from diffusion import peft_folder, pretrained
 from diffusion.borrowed import BorrowedNetwork, assemble, layer_table
 from diffusion.diffusers_folder import Found, canonical_text, own_classes, read
 from diffusion.network import NetworkConfig
+from diffusion.peft_folder import AdapterSource
 from privplan import events
 from privplan.borrowed import (
     ElsewherePhase,
@@ -32,11 +36,19 @@ from privplan.version import __version__
 
 _SEED: Final = 20240607
 _UNKNOWN: Final = "0" * 64
+_LONGEST = 200
+_SHOWN = 16
 _ROW = "class_embedding.weight"
 
 
 def adopt(
-    folder: Path, out: Path, *, declared_by: str, data_name: str, classes: int | None
+    folder: Path,
+    out: Path,
+    *,
+    declared_by: str,
+    data_name: str,
+    classes: int | None,
+    adapter: AdapterSource | None = None,
 ) -> Pretrained:
     """Write a checkpoint from a folder that diffusers wrote.
 
@@ -46,13 +58,23 @@ def adopt(
         declared_by: Who says that what the weights learned from is public.
         data_name: What that is called.
         classes: Of the images it is for; None takes the network's own number.
+        adapter: What is merged into the weights, and declared public by the same.
 
     Raises:
-        DataError: The folder cannot be read, or holds no such network.
-        ParameterError: The network cannot be trained record by record.
+        DataError: A folder cannot be read, or holds no such network or adapter.
+        ParameterError: The network cannot be trained record by record, or the adapter
+            is of another kind or for another network.
         PolicyError: diffusers is not installed.
     """
     found = read(folder)
+    said = _learned_from(data_name, found.plan)
+    phases = [_elsewhere("elsewhere", found.digest, declared_by, said)]
+    if adapter is not None:
+        added = peft_folder.read(adapter.folder)
+        merged = peft_folder.merge(found.tensors, added, found.kind)
+        found = replace(found, tensors=merged)
+        said = _learned_from(adapter.data_name, added.plan)
+        phases.append(_elsewhere("adapter", added.digest, declared_by, said))
     own = own_classes(found)
     shape = _shape(found, own if classes is None else classes)
     settings, tensors = _with_no_class(found, shape.classes)
@@ -72,15 +94,34 @@ def adopt(
         layers=layer_table(network),
         seed=_SEED,
     )
-    phase = _elsewhere(found.digest, declared_by, data_name)
-    document = _document(shape, described, phase)
+    document = _document(shape, described, tuple(phases))
     return pretrained.write(document, network.state_dict(), out)
 
 
-def _elsewhere(digest: str, declared_by: str, data_name: str) -> ElsewherePhase:
+def _learned_from(data_name: str, plan: str | None) -> str:
+    """Return what weights learned from; with the records, where a plan is known.
+
+    Weights that cost somebody privacy are not as public as images: whoever reads the
+    report must see that another claim stands behind it.
+
+    Example:
+        >>> _learned_from("photographs", None)
+        'photographs'
+        >>> _learned_from("photographs", "ab" * 32)
+        'photographs, and private records under plan abababababababab'
+    """
+    if plan is None:
+        return data_name
+    records = f", and private records under plan {plan[:_SHOWN]}"
+    return data_name[: _LONGEST - len(records)] + records
+
+
+def _elsewhere(
+    name: str, digest: str, declared_by: str, data_name: str
+) -> ElsewherePhase:
     return ElsewherePhase(
         kind="elsewhere",
-        name="elsewhere",
+        name=name,
         steps=1,
         event=events.NoOpEvent(),
         data_name=data_name,
@@ -90,13 +131,13 @@ def _elsewhere(digest: str, declared_by: str, data_name: str) -> ElsewherePhase:
 
 
 def _document(
-    shape: PlanShape, described: PlanBorrowed, phase: ElsewherePhase
+    shape: PlanShape, described: PlanBorrowed, phases: tuple[ElsewherePhase, ...]
 ) -> Pretrained:
     return Pretrained(
         format=FORMAT,
         privplan_version=__version__,
         shape=shape,
-        phases=(phase,),
+        phases=phases,
         training=_training(described),
         code_digest=source_digest(),
         weights_digest=_UNKNOWN,

@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from diffusion import weight_files
 from diffusion.autoencoder import ConvAutoencoder
-from diffusion.diffusers_folder import CONFIG, WEIGHTS, read_json, read_tensors
+from diffusion.diffusers_folder import CONFIG, WEIGHTS, read_json
 from diffusion.latents import network_of, space_of
 from diffusion.pools import Pool
 from privplan import autoencoder, canonical, events, files
@@ -180,7 +181,7 @@ def adopt(folder: Path, out: Path, *, declared_by: str, data_name: str) -> Autoe
     draft = _described(settings, inner, declared_by, data_name)
     network = network_of(draft)
     try:
-        network.load_state_dict(read_tensors(inner / WEIGHTS))
+        network.load_state_dict(weight_files.read_tensors(inner / WEIGHTS))
     except RuntimeError as error:
         raise DataError(
             f"the weights in {inner} do not fit the configuration beside them",
@@ -199,9 +200,7 @@ def _described(
         steps=1,
         event=events.NoOpEvent(),
         data_name=data_name,
-        weights_digest=canonical.file_digest(inner / WEIGHTS)
-        if (inner / WEIGHTS).is_file()
-        else _UNKNOWN,
+        weights_digest=weight_files.digest(inner / WEIGHTS),
         declared_by=declared_by,
     )
     own = {k: v for k, v in settings.items() if not k.startswith("_")}

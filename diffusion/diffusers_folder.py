@@ -4,11 +4,11 @@
     ├── config.json                     ├── unet/ or transformer/   as on the left
     ├── scheduler_config.json           └── scheduler/
     └── diffusion_pytorch_model             └── scheduler_config.json
-        .safetensors
+        .safetensors, or an index
+        and several files
 
-Only safetensors are read: other formats run code when they are opened. Nothing is
-fetched. What cannot be trained record by record is refused here, by name and with what
-to do.
+Only safetensors are read (`weight_files`), and nothing is fetched. What cannot be
+trained record by record is refused here, by name and with what to do.
 
 Edges: reads the folder.
 """
@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from privplan import canonical
+from diffusion import weight_files
 from privplan.borrowed import (
     BetaSchedule,
     BorrowedKind,
@@ -56,7 +55,8 @@ class Found:
         settings: Its configuration, without what the library notes for itself.
         schedule: Its timesteps.
         tensors: Its weights, by its own names.
-        digest: SHA-256 of the file of weights.
+        digest: SHA-256 of the weights, as `weight_files` takes it.
+        plan: Digest of the plan they were trained under, where they say so.
     """
 
     kind: str
@@ -64,6 +64,7 @@ class Found:
     schedule: PlanSchedule
     tensors: dict[str, Tensor]
     digest: str
+    plan: str | None
 
 
 def read(folder: Path) -> Found:
@@ -104,8 +105,9 @@ def read(folder: Path) -> Found:
         kind=kind,
         settings={k: v for k, v in settings.items() if not k.startswith("_")},
         schedule=schedule_of(read_json(scheduler)),
-        tensors=read_tensors(path),
-        digest=canonical.file_digest(path),
+        tensors=weight_files.read_tensors(path),
+        digest=weight_files.digest(path),
+        plan=weight_files.plan_of(path),
     )
 
 
@@ -184,21 +186,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{path} holds no object", hint="get an unchanged copy")
     return found
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read weights as float32.
-
-    Raises:
-        DataError: They are missing or damaged.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name).float() for name in names}
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"{path} is missing or damaged",
-            hint="save the network whole, as safetensors: save_pretrained(folder, "
-            "safe_serialization=True, max_shard_size='100GB')",
-        ) from error

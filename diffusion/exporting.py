@@ -6,27 +6,32 @@
                     .safetensors                   embedding of its classes beside it
                   scheduler_config.json            where it has one
                   token.safetensors
-    both          README.md                      the model card, with the claim
+    peft          adapter_config.json            thin products alone, as peft itself
+                  adapter_model.safetensors        would save them; with the embedding
+                  token.safetensors                of classes, and the network they
+                  base/                            belong to, where that is new
+    all           README.md                      the model card, with the claim
 
-Thin products are merged into the layers they belong to. The digest of the plan, of the
-signed report and the claim go into the metadata of every file of weights, so that they
-travel with it.
+Otherwise thin products are merged into the layers they belong to. The digest of the
+plan, of the signed report and the claim go into the metadata of every file of weights,
+so that they travel with it.
 
 Reads released weights and nothing else, so it costs no privacy.
 
 Edges: reads a run folder, writes another.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from diffusion import checkpoint
-from diffusion.adapters import merged
+from diffusion import checkpoint, peft_export, peft_folder
+from diffusion.adapters import merged, without_products
 from diffusion.blueprint import network_of
 from diffusion.borrowed import BorrowedNetwork
 from diffusion.diffusers_folder import CONFIG, SCHEDULE, WEIGHTS, canonical_text
@@ -36,7 +41,8 @@ from privplan.borrowed import PlanBorrowed, PlanSchedule
 from privplan.errors import DataError, IntegrityError, ParameterError
 from privplan.plan import GaussianPhase, Plan
 
-Format = Literal["diffusers", "safetensors"]
+Format = Literal["diffusers", "peft", "safetensors"]
+BASE: str = "base"
 MODEL: str = "model.safetensors"
 TOKEN: str = "token.safetensors"  # noqa: S105 - of a network, not of a person
 CARD: str = "README.md"
@@ -76,21 +82,23 @@ def export(
             hint=f"go on with it first: privplan train {run} --resume",
         )
     checkpoint.load_model(path, networks, plan_digest=plan.digest)
-    plain = {name: merged(network) for name, network in networks.items()}
     metadata = {"format": "pt", **facts}
     contents: dict[str, bytes] = {}
     if form == "safetensors":
         tensors = {
             f"{part}.{name}": tensor
-            for part, network in plain.items()
-            for name, tensor in network.state_dict().items()
+            for part, network in networks.items()
+            for name, tensor in merged(network).state_dict().items()
         }
         contents[MODEL] = _packed(tensors, metadata)
+    elif form == "diffusers":
+        described, network = _borrowed(plan, networks)
+        contents |= _diffusers(described, merged(network), metadata)
     else:
-        contents |= _diffusers(plan, plain, metadata)
+        contents |= _peft(plan, *_borrowed(plan, networks), metadata)
     contents[CARD] = card.encode()
-    files.make_folder(out)
     for name, content in contents.items():
+        files.make_folder((out / name).parent)
         files.write_bytes(out / name, content, what="export")
     return tuple(out / name for name in contents)
 
@@ -129,13 +137,15 @@ def scheduler_settings(schedule: PlanSchedule) -> dict[str, Any]:
     }
 
 
-def _diffusers(
-    plan: Plan, networks: Mapping[str, Any], metadata: Mapping[str, str]
-) -> dict[str, bytes]:
+def _borrowed(
+    plan: Plan, networks: Mapping[str, nn.Module]
+) -> tuple[PlanBorrowed, BorrowedNetwork]:
+    """Return the one network of diffusers that a plan trains, and its description."""
     described = plan.training.network
     if not isinstance(described, PlanBorrowed):
         raise ParameterError(
-            "this plan trains a network of privplan, which diffusers does not have",
+            "this plan trains a network of privplan, which neither diffusers nor peft "
+            "can build",
             hint="use --format safetensors",
         )
     if len(networks) != 1 or plan.phases_of(GaussianPhase):
@@ -145,16 +155,52 @@ def _diffusers(
         )
     (network,) = networks.values()
     assert isinstance(network, BorrowedNetwork)  # noqa: S101 - narrows the type
+    return described, network
+
+
+def _diffusers(
+    described: PlanBorrowed, network: nn.Module, metadata: Mapping[str, str]
+) -> dict[str, bytes]:
+    """Write a network without thin products as diffusers does."""
+    assert isinstance(network, BorrowedNetwork)  # noqa: S101 - narrows the type
     settings = {"_class_name": described.kind, **json.loads(described.config)}
     schedule = scheduler_settings(described.schedule)
-    found = {
+    return {
         WEIGHTS: _packed(network.net.state_dict(), metadata),
         CONFIG: canonical_text(settings).encode(),
         SCHEDULE: canonical_text(schedule).encode(),
+        **_token(network, metadata),
     }
-    if network.token is not None:
-        found[TOKEN] = _packed(network.token.state_dict(), metadata)
-    return found
+
+
+def _token(network: BorrowedNetwork, metadata: Mapping[str, str]) -> dict[str, bytes]:
+    """Write the embedding of classes as tokens, where there is one."""
+    if network.token is None:
+        return {}
+    return {TOKEN: _packed(network.token.state_dict(), metadata)}
+
+
+def _peft(
+    plan: Plan,
+    described: PlanBorrowed,
+    network: BorrowedNetwork,
+    metadata: Mapping[str, str],
+) -> dict[str, bytes]:
+    """Write the thin products of a network as peft does, and its base if need be."""
+    settings = peft_export.settings(network.net)
+    base = peft_export.original_base(plan)
+    beside: dict[str, bytes] = {}
+    if base is None:
+        beside = _diffusers(described, without_products(network), metadata)
+        beside.pop(TOKEN, None)
+        base = hashlib.sha256(beside[WEIGHTS]).hexdigest()
+    known = {**metadata, "base_weights_sha256": base}
+    return {
+        peft_folder.WEIGHTS: _packed(peft_export.factors(network.net), known),
+        peft_folder.CONFIG: canonical_text(settings).encode(),
+        **_token(network, known),
+        **{f"{BASE}/{name}": content for name, content in beside.items()},
+    }
 
 
 def _packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
