@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from diffusion import run
 from diffusion.data import describe, load_private, load_public
-from diffusion.evaluate import Scores, evaluate
+from diffusion.evaluation.scores import Scores, evaluate
 from diffusion.pictures import save_grid
 from diffusion.readers.image_set import PublicImages
 from diffusion.sampler import SamplerConfig
@@ -51,7 +51,7 @@ class Row:
         stages: Text of `--stages`.
         epsilon: Target.
         cnn: Accuracy of the CNN, 0 to 1.
-        scores: What `diffusion.evaluate` says.
+        scores: What `diffusion.evaluation.scores` says.
         seconds: Processor time of the training; None where the run was there already.
     """
 
@@ -170,7 +170,8 @@ def main() -> None:
                 scores = found.scores
                 print(
                     f"| {found.data} | {epsilon:g} | {found.stages} "
-                    f"| {scores.logistic_regression:.3f} | {scores.mlp:.3f} "
+                    f"| {scores.accuracy.logistic_regression:.3f} "
+                    f"| {scores.accuracy.mlp:.3f} "
                     f"| {found.cnn:.3f} | {scores.frechet_pooled_pixels:.2f} "
                     f"| {spent} |",
                     flush=True,

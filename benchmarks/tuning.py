@@ -22,11 +22,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from diffusion import evaluate, pretrained, pretraining, run, sampling
+from diffusion import pretrained, pretraining, run, sampling
 from diffusion.blueprint import mechanism_of, performance_of
 from diffusion.data import load_private, load_public, public_digest
 from diffusion.denoisers import loss_of
 from diffusion.engines.live_bytes import LiveBytes
+from diffusion.evaluation.scores import evaluate
 from diffusion.loss import draw_rows
 from diffusion.parts import SHARED, come_to, new_learned, whole
 from diffusion.pretrained import PretrainedWeights
@@ -165,9 +166,7 @@ def one(
     )
     request = sampling.SampleRequest(count=SAMPLES, guidance=0.5, sampler=config)
     sampling.write(sampling.draw(plan, folder, request), folder, classes=CLASSES)
-    scores = evaluate.evaluate(
-        sampling.read(folder), load_public("digits", split="test")
-    )
+    scores = evaluate(sampling.read(folder), load_public("digits", split="test"))
     return {
         "tune": tune,
         "epsilon": epsilon,
@@ -176,8 +175,8 @@ def one(
         "noise_multiplier": plan.private_phases[0].mechanism.noise_multiplier,
         "cpu_seconds_per_step": watch.seconds / arguments.steps,
         "peak_bytes": peak_bytes(plan, options),
-        "logistic_regression": scores.logistic_regression,
-        "mlp": scores.mlp,
+        "logistic_regression": scores.accuracy.logistic_regression,
+        "mlp": scores.accuracy.mlp,
         "frechet": scores.frechet_pooled_pixels,
     }
 

@@ -39,6 +39,7 @@ class Program(StrEnum):
     SCENES = "scenes"
     RANDOM_NETWORKS = "random-networks"
     MIX = "mix"
+    DRAWINGS = "drawings"
 
 
 def pretrain(

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from cli.pretrain_command import Program
+from diffusion.synthetic import KINDS
+
 
 @pytest.fixture(scope="module")
 def letters(tmp_path_factory):
@@ -121,3 +124,8 @@ def test_training_asks_for_the_checkpoint_that_the_plan_names(
     code, _, said = cli("train", plan, "--out", run, "--from", other)
     assert code == 5
     assert "not the pretrained checkpoint" in said
+
+
+def test_every_program_that_draws_images_can_be_pretrained_from():
+    """The one that plans use by recipe was missing from the choices."""
+    assert {kind.value for kind in Program} == set(KINDS)
