@@ -108,12 +108,14 @@ def cells(given: set[str]) -> list[Cell]:
     found = [Cell(private="mnist", begin=begin) for begin in begins]
     found += [Cell(private="mnist", begin="notmnist", tune=tune) for tune in TUNINGS]
     found += [Cell(private="cifar", begin=begin) for begin in halves]
-    found += [
+    chest = [
         Cell(private="pneumonia", begin=begin, unit=unit)
         for begin in ("drawn-chest", "scratch")
         for unit in (PATIENT, None)
     ]
+    found += chest[:2]
     found += [Cell(private="mnist", begin=begin, epsilon=1.0) for begin in begins]
+    found += chest[2:]
     found += [
         Cell(private=private, begin="real", epsilon=0)
         for private in ("mnist", "cifar", "pneumonia")
