@@ -88,7 +88,8 @@ class PublicPool(Pool):
             raise DataError(
                 f"the public images have {images.shape.channels} colour channels, the "
                 f"plan declares {data.channels}",
-                hint="give public images of the same kind, all grey or all RGB",
+                hint="give public images of the same kind, all grey or all RGB; to "
+                "pretrain for RGB, add --channels 3",
             )
         if images.shape.records < data.classes:
             raise DataError(

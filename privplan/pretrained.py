@@ -147,6 +147,6 @@ def _same(what: str, found: object, wanted: object) -> None:
     raise ParameterError(
         f"the checkpoint's network does not fit: its {what} is {found}, the plan's is "
         f"{wanted}",
-        hint="pretrain for these images with privplan pretrain --image-size and "
-        "--classes, or plan for the checkpoint's network",
+        hint="pretrain for these images with privplan pretrain --image-size, "
+        "--channels and --classes, or plan for the checkpoint's network",
     )

@@ -92,7 +92,7 @@ def test_a_folder_that_holds_something_is_not_written_over(refused, small, tmp_p
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [(["--from", "nowhere"], 1, "cannot be read"),
-     (["--tune", "bias"], 2, "learned nothing"),
+     (["--tune", "bias", "--stages", "dpdm"], 2, "learned nothing"),
      (["--tune", "wings", "--pretrain", "synthetic"], 2, "'wings'"),
      (["--tune", "attention", "--pretrain", "synthetic"], 2, "no 'attention'"),
      (["--network", "width=9"], 2, "width 9"),
