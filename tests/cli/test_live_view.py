@@ -127,7 +127,7 @@ def test_half_blocks_show_the_pixels_they_were_given():
 def test_a_run_shows_previews_and_writes_its_log_when_asked(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cli("plan", "--eps", "3", "--steps", "2", "--sample-rate", "0.05",
-        "--noise-multiplicity", "1")  # fmt: skip
+        "--noise-multiplicity", "1", "--stages", "dpdm")  # fmt: skip
     code, _, said = cli("train", "--out", "run", "--previews", "--log", "here.jsonl")
     assert code == 0
     assert "preview run/previews/private-000002.png" in said
