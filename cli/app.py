@@ -196,11 +196,16 @@ def sample(
     churn: Annotated[float, typer.Option(help="Noise added back; heun only.")] = 0.0,
     eta: Annotated[float, typer.Option(help="1 is stochastic; ddim only.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Repeat the same images.")] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Draw images for this text; repeated; of runs on captions."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw images from a finished run; costs no privacy.
 
-    Exit code: 0 drawn, 1 there is no finished run, 4 the weights are of another plan.
+    Exit code: 0 drawn, 1 there is no finished run, 2 a text is missing or has no place,
+    4 the weights are of another plan.
     """
     from diffusion.sampler import SamplerConfig  # noqa: PLC0415 - imports torch
     from diffusion.sampling import SampleRequest  # noqa: PLC0415
@@ -214,7 +219,10 @@ def sample(
         churn=churn,
         eta=eta,
     )
-    request = SampleRequest(count=count, guidance=guidance, sampler=config, seed=seed)
+    request = SampleRequest(
+        count=count, guidance=guidance, sampler=config, seed=seed,
+        prompts=tuple(prompt or ()),
+    )  # fmt: skip
     archive, picture = actions.draw_samples(made, folder, request)
     render.samples(archive, picture, count, as_json=as_json)
 

@@ -13,9 +13,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import compare_view, latent_inputs, oversight, plan_inputs, plan_saving, render
+from cli import (
+    caption_inputs,
+    compare_view,
+    latent_inputs,
+    oversight,
+    plan_inputs,
+    plan_saving,
+    render,
+)
 from cli.options import (
     AsJson,
+    CaptionColumn,
     Classes,
     Data,
     Delta,
@@ -150,6 +159,7 @@ def plan(
     classes: Classes = None,
     autoencoder: LatentSpaceFolder = None,
     unit_column: UnitColumn = None,
+    caption_column: CaptionColumn = None,
     max_records_per_unit: MaxRecordsPerUnit = 1,
     register: RegisterFile = None,
     data_set: Annotated[
@@ -189,7 +199,9 @@ def plan(
         pretrained=None if begin_from is None else pretrained.read(begin_from),
     )  # fmt: skip
     unit = plan_inputs.unit_of(unit_column, max_records_per_unit)
-    known = plan_inputs.declared_data(data, records, image_size, classes, unit)
+    known = caption_inputs.declared_data(
+        data, records, image_size, classes, unit, caption_column
+    )
     known, latent = latent_inputs.in_latents(known, autoencoder)
     training = TrainingWishes(
         sharing=share, pretraining=pretrain, parameterisation=parameterisation,

@@ -21,6 +21,7 @@ from privplan.recipes import Recipe
 from privplan.stage_text import ALL_PRIVATE, parse
 
 if TYPE_CHECKING:
+    from diffusion.adopting import TextSource
     from diffusion.data import PublicImages
 
 Wrapping = Literal["edm", "v", "vp", "ve"]
@@ -51,6 +52,16 @@ def pretrain(
     trained_on: Annotated[
         str, typer.Option(help="What the --from-diffusers weights learned from.")
     ] = "images named nowhere",
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Let the --from-diffusers network read captions through the encoder "
+            "and tokeniser in this folder, which transformers wrote."
+        ),
+    ] = None,
+    text_trained_on: Annotated[
+        str, typer.Option(help="What the --text-encoder learned from.")
+    ] = "texts named nowhere",
     image_size: Annotated[
         int, typer.Option(help="Side of the images it is for, in pixels.")
     ] = 28,
@@ -85,9 +96,11 @@ def pretrain(
     free_sources.check_out(out)
     if from_diffusers is not None:
         _check_alone(public, generator, network, steps)
-        written = _adopted(from_diffusers, out, declared_by, trained_on, classes)
+        text = _text_source(text_encoder, text_trained_on)
+        written = _adopted(from_diffusers, out, declared_by, trained_on, classes, text)
         _show(written, out, as_json=as_json)
         return
+    _check_no_text(text_encoder)
     free_sources.check_sources(public or [], generator or [], declared_by)
     labels = _CLASSES if classes is None else classes
     checks.count(channels=channels, image_size=image_size, classes=labels)
@@ -176,6 +189,7 @@ def _adopted(
     declared_by: str | None,
     trained_on: str,
     classes: int | None,
+    text: TextSource | None,
 ) -> Pretrained:
     """Write a checkpoint of weights that somebody else trained."""
     if not declared_by:
@@ -191,8 +205,31 @@ def _adopted(
     from diffusion import adopting  # noqa: PLC0415 - imports torch
 
     return adopting.adopt(
-        folder, out, declared_by=declared_by, data_name=trained_on, classes=classes
+        folder,
+        out,
+        declared_by=declared_by,
+        data_name=trained_on,
+        classes=classes,
+        text=text,
     )
+
+
+def _check_no_text(text_encoder: Path | None) -> None:
+    if text_encoder is not None:
+        raise ParameterError(
+            "--text-encoder goes with a network that reads text, and none is taken",
+            hint="name one with --from-diffusers; networks trained here know classes",
+        )
+
+
+def _text_source(folder: Path | None, trained_on: str) -> TextSource | None:
+    """Name a text encoder, if there is one, and what it learned from."""
+    if folder is None:
+        return None
+    free_sources.check_name("--text-trained-on", trained_on)
+    from diffusion.adopting import TextSource  # noqa: PLC0415 - imports torch
+
+    return TextSource(folder=folder, data_name=trained_on)
 
 
 def _as_latents(

@@ -7,13 +7,14 @@ learned from is public: nobody here has seen it.
 Edges: reads the folder, writes the checkpoint.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from diffusion import pretrained
+from diffusion import pretrained, text_encoder, text_folder
 from diffusion.borrowed import BorrowedNetwork, assemble, layer_table
 from diffusion.diffusers_folder import Found, canonical_text, own_classes, read
 from diffusion.network import NetworkConfig
@@ -21,6 +22,7 @@ from privplan import events
 from privplan.borrowed import (
     ElsewherePhase,
     PlanBorrowed,
+    PlanText,
     sigmas,
 )
 from privplan.code_identity import source_digest
@@ -35,8 +37,27 @@ _UNKNOWN: Final = "0" * 64
 _ROW = "class_embedding.weight"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextSource:
+    """A text encoder to go with a network.
+
+    Attributes:
+        folder: As transformers wrote it; see `text_folder`.
+        data_name: What it is said to have learned from.
+    """
+
+    folder: Path
+    data_name: str
+
+
 def adopt(
-    folder: Path, out: Path, *, declared_by: str, data_name: str, classes: int | None
+    folder: Path,
+    out: Path,
+    *,
+    declared_by: str,
+    data_name: str,
+    classes: int | None,
+    text: TextSource | None = None,
 ) -> Pretrained:
     """Write a checkpoint from a folder that diffusers wrote.
 
@@ -46,13 +67,16 @@ def adopt(
         declared_by: Who says that what the weights learned from is public.
         data_name: What that is called.
         classes: Of the images it is for; None takes the network's own number.
+        text: What encodes captions, for a network that reads them instead of classes.
 
     Raises:
         DataError: The folder cannot be read, or holds no such network.
-        ParameterError: The network cannot be trained record by record.
-        PolicyError: diffusers is not installed.
+        ParameterError: The network cannot be trained record by record, or does not
+            take what the text encoder gives.
+        PolicyError: diffusers or transformers is not installed.
     """
     found = read(folder)
+    known = None if text is None else _read_text(found, text, declared_by, classes)
     own = own_classes(found)
     shape = _shape(found, own if classes is None else classes)
     settings, tensors = _with_no_class(found, shape.classes)
@@ -62,7 +86,7 @@ def adopt(
         width=shape.width,
         classes=shape.classes,
     )
-    network = assemble(found.kind, settings, config, _SEED)
+    network = assemble(found.kind, settings, config, _SEED, known)
     _load(network, tensors, folder)
     described = PlanBorrowed(
         library="diffusers",
@@ -73,8 +97,41 @@ def adopt(
         seed=_SEED,
     )
     phase = _elsewhere(found.digest, declared_by, data_name)
-    document = _document(shape, described, phase)
+    document = _document(shape, _training(described, known), phase)
+    text_folder.keep(None if text is None else text.folder, out)
     return pretrained.write(document, network.state_dict(), out)
+
+
+def _read_text(
+    found: Found, text: TextSource, declared_by: str, classes: int | None
+) -> PlanText:
+    """Describe a text encoder, and try it with the network.
+
+    Raises:
+        ParameterError: They do not fit.
+    """
+    known = text_folder.describe(
+        text.folder, declared_by=declared_by, data_name=text.data_name
+    )
+    if found.kind != "UNet2DConditionModel":
+        raise ParameterError(
+            f"a {found.kind} reads no text",
+            hint="give a UNet2DConditionModel, or leave --text-encoder away",
+        )
+    if classes not in (None, 1):
+        raise ParameterError(
+            f"--classes is {classes}, and --text-encoder gives captions in their place",
+            hint="leave --classes away",
+        )
+    width = found.settings.get("cross_attention_dim")
+    if width != known.width:
+        raise ParameterError(
+            f"the network takes {width} numbers per token, and the text encoder gives "
+            f"{known.width}",
+            hint="take both from one pipeline",
+        )
+    text_encoder.load(text.folder, known)
+    return known
 
 
 def _elsewhere(digest: str, declared_by: str, data_name: str) -> ElsewherePhase:
@@ -90,14 +147,14 @@ def _elsewhere(digest: str, declared_by: str, data_name: str) -> ElsewherePhase:
 
 
 def _document(
-    shape: PlanShape, described: PlanBorrowed, phase: ElsewherePhase
+    shape: PlanShape, training: PlanTraining, phase: ElsewherePhase
 ) -> Pretrained:
     return Pretrained(
         format=FORMAT,
         privplan_version=__version__,
         shape=shape,
         phases=(phase,),
-        training=_training(described),
+        training=training,
         code_digest=source_digest(),
         weights_digest=_UNKNOWN,
         digest=_UNKNOWN,
@@ -161,7 +218,7 @@ def _load(network: BorrowedNetwork, tensors: dict[str, Tensor], folder: Path) ->
         ) from error
 
 
-def _training(described: PlanBorrowed) -> PlanTraining:
+def _training(described: PlanBorrowed, text: PlanText | None) -> PlanTraining:
     levels = sigmas(described.schedule)
     return PlanTraining(
         network=described,
@@ -179,4 +236,5 @@ def _training(described: PlanBorrowed) -> PlanTraining:
         ema_decay=0.98,
         tune="all",
         optimiser="adam",
+        text=text,
     )

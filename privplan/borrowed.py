@@ -36,6 +36,8 @@ Prediction = Literal["epsilon", "v_prediction", "sample"]
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 BorrowedKind = Literal["UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel"]
 TextKind = Literal["CLIPTextModel", "T5EncoderModel"]
+PUBLIC_TEXTS = 2
+"""Rows that a table of encodings has before any caption: of some text, and of none."""
 _MOST_BETA = 0.999
 _WORDS = 7
 

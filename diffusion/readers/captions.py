@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from privplan.borrowed import PUBLIC_TEXTS
 from privplan.errors import DataError
 
-SOME, NONE, FIRST = 0, 1, 2
+SOME, NONE, FIRST = 0, 1, PUBLIC_TEXTS
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)

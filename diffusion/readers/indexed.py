@@ -201,8 +201,8 @@ class IndexedSet:
     def _labels(self) -> tuple[Tensor, Captions | None]:
         """Return what each record of the index is shown with."""
         if self.column is None:
-            labels = self.index.columns["label"].astype(np.int64)
-            return torch.from_numpy(labels), None
+            known = self.index.columns["label"].astype(np.int64)
+            return torch.from_numpy(known), None
         labels, captions = captioned(
             self.files.captions(self.column), column=self.column
         )
