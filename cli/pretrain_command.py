@@ -147,7 +147,8 @@ def _show(written: Pretrained, out: Path, *, as_json: bool) -> None:
     render.talk(
         f"Wrote {out}, checkpoint {written.digest[:16]}. No record was touched."
     )
-    render.talk(f"Next: privplan plan --from {out} --eps 10 --data FOLDER")
+    column = "" if written.training.text is None else " --caption-column NAME"
+    render.talk(f"Next: privplan plan --from {out} --eps 10 --data FOLDER{column}")
 
 
 def _training(

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float32
+from safetensors import SafetensorError
 from torch import Tensor
 
 from diffusion import text_folder
@@ -48,6 +49,7 @@ from privplan.errors import (
 )
 from privplan.plan import Plan
 
+_BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 _ROWS_AT_ONCE = 64
 _SOME = "an image"  # what label SOME stands for
 
@@ -130,7 +132,7 @@ def _network(found: dict[str, Path], known: PlanText) -> Any:  # noqa: ANN401 - 
             output_loading_info=True,
             dtype=torch.float32,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except _BROKEN as error:
         raise _damaged(known.name) from error
     if said["missing_keys"] or said["mismatched_keys"]:
         raise _damaged(known.name)

@@ -90,9 +90,10 @@ def trained(make=clip, steps=30):
         optimiser = torch.optim.Adam(both, lr=0.01)
         for _ in range(steps):
             states = encoder(input_ids=read).last_hidden_state.mean(dim=1)
-            agree = nn.functional.normalize(states) @ nn.functional.normalize(
-                eye(pictures.flatten(1))
-            ).T
+            agree = (
+                nn.functional.normalize(states)
+                @ nn.functional.normalize(eye(pictures.flatten(1))).T
+            )
             loss = nn.functional.cross_entropy(10 * agree, torch.arange(len(pairs)))
             optimiser.zero_grad()
             loss.backward()
