@@ -10,6 +10,7 @@ import typer
 
 from cli import free_sources, processes, render
 from cli.options import AsJson, LatentSpaceFolder, Network
+from privplan import autoencoder as autoencoders
 from privplan import checks, network_text, plan_training
 from privplan.autoencoder import latent_of
 from privplan.errors import ParameterError, PolicyError
@@ -97,7 +98,9 @@ def pretrain(
     if from_diffusers is not None:
         _check_alone(public, generator, network, steps)
         text = _text_source(text_encoder, text_trained_on)
-        written = _adopted(from_diffusers, out, declared_by, trained_on, classes, text)
+        written = _adopted(
+            from_diffusers, out, declared_by, trained_on, classes, text, autoencoder
+        )
         _show(written, out, as_json=as_json)
         return
     _check_no_text(text_encoder)
@@ -191,6 +194,7 @@ def _adopted(
     trained_on: str,
     classes: int | None,
     text: TextSource | None,
+    autoencoder: Path | None,
 ) -> Pretrained:
     """Write a checkpoint of weights that somebody else trained."""
     if not declared_by:
@@ -212,6 +216,7 @@ def _adopted(
         data_name=trained_on,
         classes=classes,
         text=text,
+        autoencoder=None if autoencoder is None else autoencoders.read(autoencoder),
     )
 
 

@@ -19,6 +19,7 @@ from diffusion.borrowed import BorrowedNetwork, assemble, layer_table
 from diffusion.diffusers_folder import Found, canonical_text, own_classes, read
 from diffusion.network import NetworkConfig
 from privplan import events
+from privplan.autoencoder import Autoencoder, latent_of
 from privplan.borrowed import (
     ElsewherePhase,
     PlanBorrowed,
@@ -27,7 +28,7 @@ from privplan.borrowed import (
 )
 from privplan.code_identity import source_digest
 from privplan.errors import DataError, ParameterError
-from privplan.plan import PlanShape, PlanTraining
+from privplan.plan import PlanLatent, PlanShape, PlanTraining
 from privplan.pretrained import FORMAT, Pretrained
 from privplan.stages import Sharing
 from privplan.version import __version__
@@ -58,6 +59,7 @@ def adopt(
     data_name: str,
     classes: int | None,
     text: TextSource | None = None,
+    autoencoder: Autoencoder | None = None,
 ) -> Pretrained:
     """Write a checkpoint from a folder that diffusers wrote.
 
@@ -68,6 +70,7 @@ def adopt(
         data_name: What that is called.
         classes: Of the images it is for; None takes the network's own number.
         text: What encodes captions, for a network that reads them instead of classes.
+        autoencoder: What gives the latents that the network is for; None for images.
 
     Raises:
         DataError: The folder cannot be read, or holds no such network.
@@ -97,9 +100,29 @@ def adopt(
         seed=_SEED,
     )
     phase = _elsewhere(found.digest, declared_by, data_name)
-    document = _document(shape, _training(described, known), phase)
+    training = _training(described, known, _latent(autoencoder, shape))
+    document = _document(shape, training, phase)
     text_folder.keep(None if text is None else text.folder, out)
     return pretrained.write(document, network.state_dict(), out)
+
+
+def _latent(autoencoder: Autoencoder | None, shape: PlanShape) -> PlanLatent | None:
+    """Say which latents a network is for.
+
+    Raises:
+        ParameterError: Those of the autoencoder have other channels.
+    """
+    if autoencoder is None:
+        return None
+    if shape.channels != autoencoder.latent_channels:
+        raise ParameterError(
+            f"the network takes {shape.channels} channels, and the latents have "
+            f"{autoencoder.latent_channels}",
+            hint="take network and autoencoder from one pipeline",
+        )
+    sides = {n: getattr(shape, n) * autoencoder.factor for n in ("height", "width")}
+    images = shape.model_copy(update={"channels": autoencoder.channels, **sides})
+    return latent_of(autoencoder, images)
 
 
 def _read_text(
@@ -218,7 +241,9 @@ def _load(network: BorrowedNetwork, tensors: dict[str, Tensor], folder: Path) ->
         ) from error
 
 
-def _training(described: PlanBorrowed, text: PlanText | None) -> PlanTraining:
+def _training(
+    described: PlanBorrowed, text: PlanText | None, latent: PlanLatent | None
+) -> PlanTraining:
     levels = sigmas(described.schedule)
     return PlanTraining(
         network=described,
@@ -236,5 +261,6 @@ def _training(described: PlanBorrowed, text: PlanText | None) -> PlanTraining:
         ema_decay=0.98,
         tune="all",
         optimiser="adam",
+        latent=latent,
         text=text,
     )
