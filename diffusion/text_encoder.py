@@ -15,6 +15,7 @@ Edges: reads the encoder's folder, which lies in that of a checkpoint or run.
 Source: Rombach et al. 2022, arXiv:2112.10752, section 3.3 (cross-attention on text).
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +118,8 @@ def load(folder: Path, known: PlanText, *, device: str = "cpu") -> TextEncoder:
 def _network(found: dict[str, Path], known: PlanText) -> Any:  # noqa: ANN401 - theirs
     try:
         import transformers  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise _missing(known.kind) from error
+    except ImportError:
+        raise _missing(known.kind) from None
     classes: dict[str, Any] = {
         "CLIPTextModel": transformers.CLIPTextModel,
         "T5EncoderModel": transformers.T5EncoderModel,
@@ -132,8 +133,8 @@ def _network(found: dict[str, Path], known: PlanText) -> Any:  # noqa: ANN401 - 
             output_loading_info=True,
             dtype=torch.float32,
         )
-    except _BROKEN as error:
-        raise _damaged(known.name) from error
+    except _BROKEN:
+        raise _damaged(known.name) from None
     if said["missing_keys"] or said["mismatched_keys"]:
         raise _damaged(known.name)
     return network
@@ -142,12 +143,12 @@ def _network(found: dict[str, Path], known: PlanText) -> Any:  # noqa: ANN401 - 
 def _tokeniser(found: dict[str, Path], known: PlanText) -> Any:  # noqa: ANN401 - theirs
     try:
         import tokenizers  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise _missing(known.kind) from error
+    except ImportError:
+        raise _missing(known.kind) from None
     try:
-        made = tokenizers.Tokenizer.from_file(str(found[TOKENS]))
-    except Exception as error:  # the library raises nothing narrower
-        raise _damaged(known.name) from error
+        made = tokenizers.Tokenizer.from_file(os.fspath(found[TOKENS]))
+    except Exception:  # the library raises nothing narrower
+        raise _damaged(known.name) from None
     word = read_json(found[TOKEN_WORDS]).get("pad_token")
     word = word.get("content") if isinstance(word, dict) else word
     number = made.token_to_id(word) if isinstance(word, str) else None
@@ -174,8 +175,8 @@ def check_captions_stay_apart(encoder: TextEncoder) -> None:
             encoder.encode(texts)[0]
             for texts in (("a", "b c", ""), ("a", "", "d e f"), ("a",))
         )
-    except (IndexError, RuntimeError) as error:
-        raise _damaged(known.name) from error
+    except (IndexError, RuntimeError):
+        raise _damaged(known.name) from None
     if first.shape != (known.tokens * known.width,):
         raise _damaged(known.name)
     # 1e-4: kernels may round differently beside other rows, by far less than this.
@@ -243,9 +244,10 @@ def of_records(encoder: TextEncoder | None, images: ImageSet) -> Tensor | None:
     except PrivplanError:
         raise
     except Exception as error:
+        kind = type(error).__name__
         raise StepFailedError(
-            f"encoding the captions failed with {type(error).__name__}; what it says "
-            "may depend on the records and is withheld",
+            f"encoding the captions failed with {kind}; what it says may depend on the "
+            "records and is withheld",
             hint="if memory is short, take an encoder that reads fewer tokens",
         ) from None
 

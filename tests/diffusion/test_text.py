@@ -19,7 +19,7 @@ from diffusion.readers.captions import FIRST, NONE, captioned
 from diffusion.sampler import SamplerConfig
 from diffusion.trainer import private_step
 from diffusion.watching import RunOptions
-from privplan import canonical, plan_size, reliance
+from privplan import autoencoder, canonical, plan_size, reliance
 from privplan import plan as plans
 from privplan.errors import (
     DataError,
@@ -28,6 +28,7 @@ from privplan.errors import (
     PolicyError,
     StepFailedError,
 )
+from privplan.plan import PlanShape
 from privplan.plan_phases import query_phases
 from privplan.planner import (
     DeclaredData,
@@ -36,6 +37,7 @@ from privplan.planner import (
     Wishes,
     make_plan,
 )
+from privplan.render_report import release
 
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
@@ -400,3 +402,37 @@ def test_an_encoder_of_another_class_is_read_too(tmp_path):
     with torch.no_grad():
         states = theirs(input_ids=texts.numbers(["a dark disc"])).last_hidden_state
     assert torch.allclose(found.encode(["a dark disc"]), states.flatten(1), atol=1e-6)
+
+
+def test_a_network_of_diffusers_is_taken_with_the_autoencoder_it_is_for(
+    weights, tmp_path
+):
+    """Else a plan on latents would begin from a network for images of their size."""
+    document = autoencoder.seal(
+        autoencoder.Autoencoder(
+            format=autoencoder.FORMAT, privplan_version="0", kind="kl", channels=3,
+            latent_channels=1, factor=4, base_width=8, codes=1, config="", scale=0.5,
+            seed=1, phases=weights.document.phases, code_digest="0" * 64,
+            weights_digest="0" * 64, digest="0" * 64,
+        )
+    )  # fmt: skip
+    said = {"declared_by": "me", "data_name": "noise", "classes": None}
+    unet = weights.folder.parent / "unet"
+    found = adopting.adopt(unet, tmp_path / "a", autoencoder=document, **said)
+    latent = found.training.latent
+    assert latent == autoencoder.latent_of(
+        document, PlanShape(channels=3, height=4 * SIDE, width=4 * SIDE, classes=1)
+    )
+    other = document.model_copy(update={"latent_channels": 4})
+    with pytest.raises(ParameterError, match="latents have 4"):
+        adopting.adopt(unet, tmp_path / "b", autoencoder=other, **said)
+    assert not (tmp_path / "b").exists()
+
+
+def test_every_field_of_a_plan_on_captions_may_be_published(weights):
+    """A release refuses any field nobody asked about, and all of these are public."""
+    text = plan_for(weights).model_dump(mode="json")["training"]["text"]
+    known = release.allowed()
+    for path, _ in release.leaves({"plan": {"training": {"text": text}}}):
+        assert path in known or release._below(path, known), path
+    assert {"plan.data.caption_column", "assumptions.text-encoder"} <= set(known)
