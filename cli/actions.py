@@ -54,6 +54,7 @@ def run_training(
         image_size=image_size,
         classes=plan.data.classes,
         unit=plan.data.unit(plan.budget),
+        captions=plan.data.caption_column,
     )
     first, launched = options.ranks.first, options.ranks.count > 1
     interrupt = Interrupt(quiet=not first, launcher=os.getppid() if launched else None)

@@ -201,11 +201,16 @@ def sample(
         str | None,
         typer.Option(help="Classes that take turns, as 3,3,7.  [default: all]"),
     ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Draw images for this text; repeated; of runs on captions."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw images from a finished run; costs no privacy.
 
-    Exit code: 0 drawn, 1 there is no finished run, 4 the weights are of another plan.
+    Exit code: 0 drawn, 1 there is no finished run, 2 a text is missing or has no place,
+    4 the weights are of another plan.
     """
     from diffusion.sampler import SamplerConfig  # noqa: PLC0415 - imports torch
     from diffusion.sampling import SampleRequest  # noqa: PLC0415
@@ -222,6 +227,7 @@ def sample(
     request = SampleRequest(
         count=count, guidance=guidance, sampler=config, seed=seed,
         labels=sample_inputs.labels_of(labels, classes=made.data.classes),
+        prompts=tuple(prompt or ()),
     )  # fmt: skip
     archive, picture = actions.draw_samples(made, folder, request)
     render.samples(archive, picture, count, as_json=as_json)

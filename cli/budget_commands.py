@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from cli import budget_view, folders, keyring, oversight, render
-from cli.options import AsJson, Classes, ImageSize, RunFolder, UnitColumn
+from cli.options import (
+    AsJson,
+    CaptionColumn,
+    Classes,
+    ImageSize,
+    RunFolder,
+    UnitColumn,
+)
 from cli.oversight import OfficerKey, OwnRegister, TrustFile
 from privplan import checks, grants, moments, register, register_run
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
@@ -33,6 +40,7 @@ def grant(
     *,
     unit: Annotated[str, typer.Option(help="Whose presence is protected.")] = "record",
     unit_column: UnitColumn = None,
+    caption_column: CaptionColumn = None,
     max_records: Annotated[int, typer.Option(help="Records per unit, at most.")] = 1,
     adjacency: Annotated[
         Adjacency, typer.Option(help="What neighbours differ in.")
@@ -79,7 +87,7 @@ def grant(
     grants.check_officer(signer)
     request = GrantRequest(
         data_set=data_set,
-        data_digest=_digest(data, image_size, classes, unit_column),
+        data_digest=_digest(data, image_size, classes, unit_column, caption_column),
         budget=budget,
         composition=composition,
         orders=orders,
@@ -160,14 +168,24 @@ def settle(
 
 
 def _digest(
-    data: str, image_size: int | None, classes: int | None, unit_column: str | None
+    data: str,
+    image_size: int | None,
+    classes: int | None,
+    unit_column: str | None,
+    captions: str | None,
 ) -> str:
     from diffusion.data import data_digest, load_private  # noqa: PLC0415
 
     render.talk("Reading the records to recognise them later ...")
     column = None if unit_column is None else PrivacyUnit(name=unit_column)
     return data_digest(
-        load_private(data, image_size=image_size, classes=classes, unit=column)
+        load_private(
+            data,
+            image_size=image_size,
+            classes=classes,
+            unit=column,
+            captions=captions,
+        )
     )
 
 

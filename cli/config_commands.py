@@ -103,6 +103,7 @@ _EXAMPLES = {
     "stages": '"best"', "parameterisation": '"edm"', "pretrain": '"synthetic"',
     "data": '"digits"', "query": '["labels:50"]', "learning-rate": "0.001",
     "repair-steps": "200", "autoencoder": '"autoencoders/kl"',
+    "caption-column": '"caption"',
     "public": '"public-images/"', "from": '"pretrained/"', "out": '"runs/first"',
     "network": '"width=16,levels=1+2+2,blocks=1,attention=7"', "trust": '"trust.json"',
     "unit-column": '"patient"', "register": '"register.sqlite"', "data-set": '"ward7"',

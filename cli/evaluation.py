@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cli.paper import console, print_json, table
 from privplan import canonical, files
+from privplan.errors import ParameterError
 from privplan.plan import Plan
 from privplan.run_report import EVALUATION_NAME
 
@@ -72,7 +73,13 @@ def evaluate(plan: Plan, folder: Path, wanted: Wanted) -> list[Result]:
 
     Raises:
         DataError: No held-out images, or of another shape.
+        ParameterError: The plan knows captions and no classes.
     """
+    if plan.training.text is not None:
+        raise ParameterError(
+            "scores compare classes, and this run was trained on captions",
+            hint="compare samples for prompts of your own by eye, or plan with classes",
+        )
     from diffusion import sampling  # noqa: PLC0415 - imports torch
     from diffusion.evaluation import released  # noqa: PLC0415
     from diffusion.evaluation.features import extractor  # noqa: PLC0415

@@ -60,6 +60,12 @@ UnitColumn = Annotated[
 MaxRecordsPerUnit = Annotated[
     int, typer.Option(help="The most records of one unit; further ones are left out.")
 ]
+CaptionColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column that holds each record's caption, read in place of a class."
+    ),
+]
 Classes = Annotated[int | None, typer.Option("--classes", help="Number of labels.")]
 RunFolder = Annotated[
     Path | None,

@@ -13,9 +13,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli import compare_view, latent_inputs, oversight, plan_inputs, plan_saving, render
+from cli import (
+    caption_inputs,
+    compare_view,
+    latent_inputs,
+    oversight,
+    plan_inputs,
+    plan_saving,
+    render,
+)
 from cli.options import (
     AsJson,
+    CaptionColumn,
     Classes,
     Data,
     Delta,
@@ -150,6 +159,7 @@ def plan(
     classes: Classes = None,
     autoencoder: LatentSpaceFolder = None,
     unit_column: UnitColumn = None,
+    caption_column: CaptionColumn = None,
     max_records_per_unit: MaxRecordsPerUnit = 1,
     register: RegisterFile = None,
     data_set: Annotated[
@@ -187,23 +197,23 @@ def plan(
         public=plan_inputs.declared_public(public, beside=data),
         pretrained=None if begin_from is None else pretrained.read(begin_from),
     )  # fmt: skip
-    unit = plan_inputs.unit_of(unit_column, max_records_per_unit)
-    known = plan_inputs.declared_data(data, records, image_size, classes, unit)
-    known, latent = latent_inputs.in_latents(known, autoencoder)
+    known, latent = latent_inputs.in_latents(caption_inputs.declared_data(
+        data, records, image_size, classes,
+        plan_inputs.unit_of(unit_column, max_records_per_unit), caption_column,
+    ), autoencoder)  # fmt: skip
     training = TrainingWishes(
         sharing=share, pretraining=pretrain, parameterisation=parameterisation,
         mixture=plan_inputs.mixture_of(mixture), flip=flip, shift=shift, tune=tune,
-        network=None if network is None else network_text.parse(network),
-        optimiser=optimiser, latent=latent,
+        network=None if network is None else network_text.parse(network), latent=latent,
+        optimiser=optimiser,
     )  # fmt: skip
     request = PlanRequest(
-        target_epsilon=plan_inputs.required(eps), target_delta=delta,
-        earlier=plan_inputs.spent_of(spent), data=known,
+        target_epsilon=plan_inputs.required(eps), target_delta=delta, data=known,
+        earlier=plan_inputs.spent_of(spent), second_opinions=verify,
         stages=presets.stages_of(
             stages, parameterisation, begun=begin_from is not None,
             in_latents=latent is not None, records_per_unit=max_records_per_unit,
-        ),
-        training=training, wishes=wishes, second_opinions=verify,
+        ), training=training, wishes=wishes,
     )  # fmt: skip
     request = replace(request, compute=plan_inputs.compute_of(request, compute, draws))
     if what_if:

@@ -63,7 +63,18 @@ def _head(out: Console, shown: Plan) -> None:
     name = "" if data.embedded is None else f"{data.embedded}, "
     out.print(
         f"Data  {name}n = {data.records:,} (public by declaration), {data.channels} x "
-        f"{data.height} x {data.width}, {data.classes} classes",
+        f"{data.height} x {data.width}, {_shown_with(shown)}",
+    )
+
+
+def _shown_with(shown: Plan) -> str:
+    """Say what the network is told of a record beside the image."""
+    text = shown.training.text
+    if text is None:
+        return f"{shown.data.classes} classes"
+    return (
+        f"captions from '{shown.data.caption_column}', {text.tokens} tokens read by "
+        f"{text.name} ({text.encoder_digest[:12]})"
     )
 
 

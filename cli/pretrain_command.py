@@ -10,6 +10,7 @@ import typer
 
 from cli import free_sources, processes, render
 from cli.options import AsJson, LatentSpaceFolder, Network
+from privplan import autoencoder as autoencoders
 from privplan import checks, network_text, plan_training
 from privplan.autoencoder import latent_of
 from privplan.errors import ParameterError, PolicyError
@@ -22,6 +23,7 @@ from privplan.stage_text import ALL_PRIVATE, parse
 
 if TYPE_CHECKING:
     from diffusion.data import PublicImages
+    from diffusion.pipeline_parts import TextSource
 
 Wrapping = Literal["edm", "v", "vp", "ve"]
 _CLASSES = 10
@@ -58,6 +60,16 @@ def pretrain(
     adapter_trained_on: Annotated[
         str, typer.Option(help="What the --adapter learned from.")
     ] = "images named nowhere",
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Let the --from-diffusers network read captions through the encoder "
+            "and tokeniser in this folder, which transformers wrote."
+        ),
+    ] = None,
+    text_trained_on: Annotated[
+        str, typer.Option(help="What the --text-encoder learned from.")
+    ] = "texts named nowhere",
     image_size: Annotated[
         int, typer.Option(help="Side of the images it is for, in pixels.")
     ] = 28,
@@ -92,19 +104,19 @@ def pretrain(
     free_sources.check_out(out)
     if from_diffusers is not None:
         _check_alone(public, generator, network, steps)
-        beside = None if adapter is None else (adapter, adapter_trained_on)
+        text = _text_source(text_encoder, text_trained_on)
+        beside = text, adapter, adapter_trained_on, autoencoder
         written = _adopted(
             from_diffusers, out, declared_by, trained_on, classes, beside
         )
-        _show(written, out, as_json=as_json)
-        return
+        return _show(written, out, as_json=as_json)
     _check_no_adapter(adapter)
+    _check_no_text(text_encoder)
     free_sources.check_sources(public or [], generator or [], declared_by)
     labels = _CLASSES if classes is None else classes
     checks.count(channels=channels, image_size=image_size, classes=labels)
-    shape = PlanShape(
-        channels=channels, height=image_size, width=image_size, classes=labels
-    )
+    square = {"height": image_size, "width": image_size}
+    shape = PlanShape(channels=channels, classes=labels, **square)
     settings = free_sources.settings(shape, batch_size, learning_rate)
     many = settings.synthetic_steps if steps is None else steps
     checks.count(steps=many)
@@ -128,7 +140,7 @@ def pretrain(
         device=processes.device_here(device),
         progress=free_sources.said,
     )
-    _show(written, out, as_json=as_json)
+    return _show(written, out, as_json=as_json)
 
 
 def _show(written: Pretrained, out: Path, *, as_json: bool) -> None:
@@ -145,7 +157,8 @@ def _show(written: Pretrained, out: Path, *, as_json: bool) -> None:
     render.talk(
         f"Wrote {out}, checkpoint {written.digest[:16]}. No record was touched."
     )
-    render.talk(f"Next: privplan plan --from {out} --eps 10 --data FOLDER")
+    column = "" if written.training.text is None else " --caption-column NAME"
+    render.talk(f"Next: privplan plan --from {out} --eps 10 --data FOLDER{column}")
 
 
 def _training(
@@ -196,7 +209,7 @@ def _adopted(
     declared_by: str | None,
     trained_on: str,
     classes: int | None,
-    beside: tuple[Path, str] | None,
+    beside: tuple[TextSource | None, Path | None, str, Path | None],
 ) -> Pretrained:
     """Write a checkpoint of weights that somebody else trained."""
     if not declared_by:
@@ -209,8 +222,9 @@ def _adopted(
     free_sources.check_name("--trained-on", trained_on)
     if classes is not None:
         checks.count(classes=classes)
-    if beside is not None:
-        free_sources.check_name("--adapter-trained-on", beside[1])
+    text, adapter, adapter_name, autoencoder = beside
+    if adapter is not None:
+        free_sources.check_name("--adapter-trained-on", adapter_name)
     from diffusion import adopting, peft_folder  # noqa: PLC0415 - imports torch
 
     return adopting.adopt(
@@ -219,9 +233,32 @@ def _adopted(
         declared_by=declared_by,
         data_name=trained_on,
         classes=classes,
-        adapter=beside
-        and peft_folder.AdapterSource(folder=beside[0], data_name=beside[1]),
+        adapter=(
+            None
+            if adapter is None
+            else peft_folder.AdapterSource(folder=adapter, data_name=adapter_name)
+        ),
+        text=text,
+        autoencoder=None if autoencoder is None else autoencoders.read(autoencoder),
     )
+
+
+def _check_no_text(text_encoder: Path | None) -> None:
+    if text_encoder is not None:
+        raise ParameterError(
+            "--text-encoder goes with a network that reads text, and none is taken",
+            hint="name one with --from-diffusers; networks trained here know classes",
+        )
+
+
+def _text_source(folder: Path | None, trained_on: str) -> TextSource | None:
+    """Name a text encoder, if there is one, and what it learned from."""
+    if folder is None:
+        return None
+    free_sources.check_name("--text-trained-on", trained_on)
+    from diffusion.pipeline_parts import TextSource  # noqa: PLC0415 - imports torch
+
+    return TextSource(folder=folder, data_name=trained_on)
 
 
 def _as_latents(

@@ -16,20 +16,23 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from diffusion import peft_folder, pretrained
+from diffusion import peft_folder, pretrained, text_folder
 from diffusion.borrowed import BorrowedNetwork, assemble, layer_table
 from diffusion.diffusers_folder import Found, canonical_text, own_classes, read
 from diffusion.network import NetworkConfig
 from diffusion.peft_folder import AdapterSource
+from diffusion.pipeline_parts import TextSource, latent_for, text_of
 from privplan import events
+from privplan.autoencoder import Autoencoder
 from privplan.borrowed import (
     ElsewherePhase,
     PlanBorrowed,
+    PlanText,
     sigmas,
 )
 from privplan.code_identity import source_digest
 from privplan.errors import DataError, ParameterError
-from privplan.plan import PlanShape, PlanTraining
+from privplan.plan import PlanLatent, PlanShape, PlanTraining
 from privplan.pretrained import FORMAT, Pretrained
 from privplan.stages import Sharing
 from privplan.version import __version__
@@ -41,7 +44,7 @@ _SHOWN = 16
 _ROW = "class_embedding.weight"
 
 
-def adopt(
+def adopt(  # noqa: PLR0913 - one for each thing a pipeline is made of
     folder: Path,
     out: Path,
     *,
@@ -49,6 +52,8 @@ def adopt(
     data_name: str,
     classes: int | None,
     adapter: AdapterSource | None = None,
+    text: TextSource | None = None,
+    autoencoder: Autoencoder | None = None,
 ) -> Pretrained:
     """Write a checkpoint from a folder that diffusers wrote.
 
@@ -59,22 +64,25 @@ def adopt(
         data_name: What that is called.
         classes: Of the images it is for; None takes the network's own number.
         adapter: What is merged into the weights, and declared public by the same.
+        text: What encodes captions, for a network that reads them instead of classes.
+        autoencoder: What gives the latents that the network is for; None for images.
 
     Raises:
         DataError: A folder cannot be read, or holds no such network or adapter.
-        ParameterError: The network cannot be trained record by record, or the adapter
-            is of another kind or for another network.
-        PolicyError: diffusers is not installed.
+        ParameterError: The network cannot be trained record by record, the adapter is
+            of another kind or for another network, or the network does not take what
+            the text encoder gives.
+        PolicyError: diffusers or transformers is not installed.
     """
     found = read(folder)
     said = _learned_from(data_name, found.plan)
-    phases = [_elsewhere("elsewhere", found.digest, declared_by, said)]
+    phases: tuple[ElsewherePhase, ...] = (
+        _elsewhere("elsewhere", found.digest, declared_by, said),
+    )
     if adapter is not None:
-        added = peft_folder.read(adapter.folder)
-        merged = peft_folder.merge(found.tensors, added, found.kind)
-        found = replace(found, tensors=merged)
-        said = _learned_from(adapter.data_name, added.plan)
-        phases.append(_elsewhere("adapter", added.digest, declared_by, said))
+        found, merged = _with_adapter(found, adapter, declared_by)
+        phases = (*phases, merged)
+    known = None if text is None else text_of(found, text, declared_by, classes)
     own = own_classes(found)
     shape = _shape(found, own if classes is None else classes)
     settings, tensors = _with_no_class(found, shape.classes)
@@ -84,7 +92,7 @@ def adopt(
         width=shape.width,
         classes=shape.classes,
     )
-    network = assemble(found.kind, settings, config, _SEED)
+    network = assemble(found.kind, settings, config, _SEED, known)
     _load(network, tensors, folder)
     described = PlanBorrowed(
         library="diffusers",
@@ -94,8 +102,21 @@ def adopt(
         layers=layer_table(network),
         seed=_SEED,
     )
-    document = _document(shape, described, tuple(phases))
+    training = _training(described, known, latent_for(autoencoder, shape))
+    document = _document(shape, training, phases)
+    text_folder.keep(None if text is None else text.folder, out)
     return pretrained.write(document, network.state_dict(), out)
+
+
+def _with_adapter(
+    found: Found, adapter: AdapterSource, declared_by: str
+) -> tuple[Found, ElsewherePhase]:
+    """Merge an adapter into weights; say where it came from."""
+    added = peft_folder.read(adapter.folder)
+    merged = peft_folder.merge(found.tensors, added, found.kind)
+    said = _learned_from(adapter.data_name, added.plan)
+    phase = _elsewhere("adapter", added.digest, declared_by, said)
+    return replace(found, tensors=merged), phase
 
 
 def _learned_from(data_name: str, plan: str | None) -> str:
@@ -131,14 +152,14 @@ def _elsewhere(
 
 
 def _document(
-    shape: PlanShape, described: PlanBorrowed, phases: tuple[ElsewherePhase, ...]
+    shape: PlanShape, training: PlanTraining, phases: tuple[ElsewherePhase, ...]
 ) -> Pretrained:
     return Pretrained(
         format=FORMAT,
         privplan_version=__version__,
         shape=shape,
         phases=phases,
-        training=_training(described),
+        training=training,
         code_digest=source_digest(),
         weights_digest=_UNKNOWN,
         digest=_UNKNOWN,
@@ -202,7 +223,9 @@ def _load(network: BorrowedNetwork, tensors: dict[str, Tensor], folder: Path) ->
         ) from error
 
 
-def _training(described: PlanBorrowed) -> PlanTraining:
+def _training(
+    described: PlanBorrowed, text: PlanText | None, latent: PlanLatent | None
+) -> PlanTraining:
     levels = sigmas(described.schedule)
     return PlanTraining(
         network=described,
@@ -220,4 +243,6 @@ def _training(described: PlanBorrowed) -> PlanTraining:
         ema_decay=0.98,
         tune="all",
         optimiser="adam",
+        latent=latent,
+        text=text,
     )

@@ -42,7 +42,9 @@ def network_for(data: PlanShape, training: PlanTraining) -> UNet | BorrowedNetwo
     network: UNet | BorrowedNetwork
     if isinstance(training.network, PlanBorrowed):
         sizes = {name: getattr(data, name) for name in PlanShape.model_fields}
-        network = build_borrowed(training.network, NetworkConfig(**sizes))
+        network = build_borrowed(
+            training.network, NetworkConfig(**sizes), training.text
+        )
     else:
         shape = plan_size.shape_of(data, training)
         network = build(NetworkConfig(**asdict(shape)), seed=seed)

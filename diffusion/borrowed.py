@@ -4,7 +4,9 @@
     UNet2DConditionModel     classes as two tokens that every cross-attention sees;
                              their embedding is learned here. With one token alone
                              each softmax is 1 whatever it is asked: queries and keys
-                             would get noise and no gradient
+                             would get noise and no gradient. Or captions: a label
+                             picks a row of a table of encodings, which is never
+                             trained and in no state (readers.captions)
     DiTTransformer2DModel    classes through its own embedding; its own label dropout,
                              which would differ from call to call, is switched off
 
@@ -27,10 +29,11 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from diffusion.engines.refusals import trainable
 from diffusion.network import NetworkConfig
-from privplan.borrowed import PlanBorrowed, layer_text
+from privplan.borrowed import PUBLIC_TEXTS, PlanBorrowed, PlanText, layer_text
 from privplan.errors import ParameterError, PolicyError
 from privplan.parameter_count import Layer
 
@@ -48,13 +51,25 @@ class BorrowedNetwork(nn.Module):
         net: The network itself, as its library makes it.
         token: The classes as tokens, where the network takes a text instead.
         config: Shape of the images, and the number of classes.
+        texts: What each label of captions is shown as, (labels, tokens * width); made
+            up until a text encoder fills it in. None where labels are classes.
     """
 
-    def __init__(self, net: nn.Module, kind: str, config: NetworkConfig) -> None:
+    texts: Tensor | None
+
+    def __init__(
+        self,
+        net: nn.Module,
+        kind: str,
+        config: NetworkConfig,
+        text: PlanText | None = None,
+    ) -> None:
         super().__init__()
         self.net, self.kind, self.config = net, kind, config
         self.token: nn.Embedding | None = None
-        if kind == "UNet2DConditionModel":
+        self._tokens = _TOKENS if text is None else text.tokens
+        self.register_buffer("texts", _made_up(text), persistent=False)
+        if kind == "UNet2DConditionModel" and text is None:
             width = int(_settings(net)["cross_attention_dim"])
             self.token = nn.Embedding(config.classes + 1, _TOKENS * width)
         for module in net.modules():
@@ -74,14 +89,15 @@ class BorrowedNetwork(nn.Module):
         Args:
             x: Scaled noisy images.
             c_noise: The timestep.
-            labels: Classes; `config.classes` means "no class".
+            labels: Classes; `config.classes` means "no class". Or of captions.
         """
         x = x.contiguous()  # some kernels trust the strides they are given
         given: dict[str, Any] = {"return_dict": False}
-        if self.token is not None:
-            given["encoder_hidden_states"] = self.token(labels).unflatten(
-                1, (_TOKENS, -1)
-            )
+        shown = None if self.token is None else self.token(labels)
+        if self.texts is not None:
+            shown = functional.embedding(labels, self.texts)
+        if shown is not None:
+            given["encoder_hidden_states"] = shown.unflatten(1, (self._tokens, -1))
         elif self.kind == "DiTTransformer2DModel" or _settings(self.net).get(
             "num_class_embeds"
         ):
@@ -90,7 +106,17 @@ class BorrowedNetwork(nn.Module):
         return answer[:, : self.config.channels].contiguous()
 
 
-def build(borrowed: PlanBorrowed, config: NetworkConfig) -> BorrowedNetwork:
+def _made_up(text: PlanText | None) -> Tensor | None:
+    """Return public numbers in the place of encodings: for some caption, and none."""
+    if text is None:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(PUBLIC_TEXTS, text.tokens * text.width, generator=generator)
+
+
+def build(
+    borrowed: PlanBorrowed, config: NetworkConfig, text: PlanText | None = None
+) -> BorrowedNetwork:
     """Build the network a plan describes.
 
     Its first weights follow from the plan's public seed; the global random state is
@@ -99,13 +125,14 @@ def build(borrowed: PlanBorrowed, config: NetworkConfig) -> BorrowedNetwork:
     Args:
         borrowed: As in the plan.
         config: Shape of the images, and the number of classes.
+        text: What encodes captions, where labels pick captions.
 
     Raises:
         PolicyError: diffusers is not installed, or makes another network of it.
         ParameterError: A layer has no gradient of one record; the message names it.
     """
     network = assemble(
-        borrowed.kind, json.loads(borrowed.config), config, borrowed.seed
+        borrowed.kind, json.loads(borrowed.config), config, borrowed.seed, text
     )
     if layer_table(network) != borrowed.layers:
         raise PolicyError(
@@ -117,7 +144,11 @@ def build(borrowed: PlanBorrowed, config: NetworkConfig) -> BorrowedNetwork:
 
 
 def assemble(
-    kind: str, settings: dict[str, Any], config: NetworkConfig, seed: int
+    kind: str,
+    settings: dict[str, Any],
+    config: NetworkConfig,
+    seed: int,
+    text: PlanText | None = None,
 ) -> BorrowedNetwork:
     """Build a network from its configuration alone; arguments and errors as `build`."""
     try:
@@ -141,7 +172,7 @@ def assemble(
                 f"diffusers cannot make a {kind} of this configuration",
                 hint="save it again with a newer diffusers: save_pretrained(folder)",
             ) from error
-        network = BorrowedNetwork(made, kind, config)
+        network = BorrowedNetwork(made, kind, config, text)
         if network.token is not None:
             nn.init.normal_(network.token.weight, std=_TOKEN_SCALE)
     trainable(network)

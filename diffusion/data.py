@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from diffusion.readers import embedded_digits, idx
+from diffusion.readers.captions import Captions
 from diffusion.readers.embedded_digits import EmbeddedDigits
 from diffusion.readers.entries import no_column
 from diffusion.readers.folder import find_images
@@ -69,6 +70,7 @@ def describe(
     image_size: int | None = None,
     classes: int | None = None,
     unit: PrivacyUnit | None = None,
+    captions: str | None = None,
 ) -> DataShape:
     """Say what a source holds, from headers and file lists alone.
 
@@ -82,6 +84,7 @@ def describe(
         classes: Number of classes, where the source does not tell or tells wrong.
         unit: The column that says whose a record is, and the bound; then `records`
             counts units.
+        captions: The column of captions, which stand in for classes.
 
     Raises:
         DataError: The source is missing, damaged, in no form that is read here, or has
@@ -92,8 +95,9 @@ def describe(
         >>> describe("digits")
         DataShape(records=1437, channels=1, height=8, width=8, classes=10)
     """
-    large = _large(source, "train", image_size, classes, unit)
+    large = _large(source, "train", image_size, classes, unit, captions)
     if large is not None:
+        large.check_captions()
         return large.shape(image_size)
     shape = _reader(source, "train", classes).shape()
     if image_size is None:
@@ -108,6 +112,7 @@ def load_private(
     image_size: int | None = None,
     classes: int | None = None,
     unit: PrivacyUnit | None = None,
+    captions: str | None = None,
 ) -> PrivateImages:
     """Load images whose every use must be charged or stay local.
 
@@ -118,6 +123,7 @@ def load_private(
         classes: Number of classes, where the source does not tell or tells wrong.
         unit: The column that says whose a record is, and the most records of one unit;
             more are left out, by a rule that looks at that unit alone.
+        captions: The column of captions, which stand in for classes.
 
     Raises:
         DataError: The source is missing, damaged, in no form that is read here, has no
@@ -128,7 +134,7 @@ def load_private(
         >>> load_private("digits", split="test")
         PrivateImages(hidden)
     """
-    return PrivateImages(*_load(source, split, image_size, classes, unit))
+    return PrivateImages(*_load(source, split, image_size, classes, unit, captions))
 
 
 def load_public(
@@ -189,8 +195,9 @@ def _load(
     image_size: int | None,
     classes: int | None,
     unit: PrivacyUnit | None,
-) -> tuple[torch.Tensor | PixelStore, torch.Tensor, int, Units | None]:
-    large = _large(source, split, image_size, classes, unit)
+    captions: str | None = None,
+) -> tuple[torch.Tensor | PixelStore, torch.Tensor, int, Units | None, Captions | None]:
+    large = _large(source, split, image_size, classes, unit, captions)
     if large is not None:
         return large.load(image_size)
     reader = _reader(source, split, classes)
@@ -198,7 +205,7 @@ def _load(
     # a copy of our own: torch warns of the read-only memory of a file
     pixels = np.array(records.pixels.transpose(0, 3, 1, 2), order="C")
     labels = torch.from_numpy(np.array(records.labels))
-    return torch.from_numpy(pixels), labels, reader.shape().classes, None
+    return torch.from_numpy(pixels), labels, reader.shape().classes, None, None
 
 
 def _large(
@@ -207,6 +214,7 @@ def _large(
     image_size: int | None,
     classes: int | None,
     unit: PrivacyUnit | None,
+    captions: str | None,
 ) -> IndexedSet | None:
     """Open what is read through an index; None for what is read whole."""
     _check_parameters(split, image_size, classes)
@@ -215,9 +223,13 @@ def _large(
         with refusing(f"'{source}'"):
             path.stat()
             if not idx.is_idx(path):
-                found = open_indexed(path, split, classes=classes, unit=unit)
+                found = open_indexed(
+                    path, split, classes=classes, unit=unit, captions=captions
+                )
     if found is None and unit is not None:
         raise no_column(unit.name, path)
+    if found is None and captions is not None:
+        raise no_column(captions, path)
     return found
 
 

@@ -13,8 +13,8 @@ def check_data(plan: Plan, images: PrivateImages) -> None:
     """Compare the data with what the plan declares; tells only yes or no.
 
     Raises:
-        PolicyError: n, the unit of privacy, the image shape or the number of classes is
-            not as declared.
+        PolicyError: n, the unit of privacy, the column of captions, the image shape or
+            the number of classes is not as declared.
     """
     declared, found = _of_images(plan), images.measured.shape
     column, units = declared.unit_column, images.units
@@ -24,6 +24,13 @@ def check_data(plan: Plan, images: PrivateImages) -> None:
             "the records are not grouped into the units of privacy the plan declares",
             hint="load them with the plan's unit column and bound, or plan anew with "
             "--unit-column",
+        )
+    captions = None if images.captions is None else images.captions.column
+    if captions != declared.caption_column:
+        raise PolicyError(
+            "the records do not have the captions the plan declares",
+            hint="load them with the plan's column of captions, or plan anew with "
+            "--caption-column",
         )
     if (found.channels, found.height, found.width) != (
         declared.channels,

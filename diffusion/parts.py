@@ -21,7 +21,7 @@ Everything here is a function of the plan alone.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from diffusion.adapters import train_all, train_only
 from diffusion.blueprint import network_of
@@ -29,6 +29,7 @@ from diffusion.ema import Ema
 from diffusion.learned import Learned
 from diffusion.noise_levels import Interval
 from diffusion.optimisers import new_optimiser
+from diffusion.text_encoder import read_captions
 from diffusion.trainer import Learner
 from diffusion.watching import RunOptions
 from privplan import plan_size, tuning
@@ -97,9 +98,19 @@ def only_prepares(plan: Plan) -> bool:
     return not (plan.intervals(Source.SYNTHETIC) or plan.intervals(Source.PUBLIC))
 
 
-def new_learned(plan: Plan, options: RunOptions) -> Learned:
-    """Build the networks of a plan, ready for its first phase."""
-    learned = Learned(parts={name: _fresh(plan, options) for name in parts_of(plan)})
+def new_learned(
+    plan: Plan, options: RunOptions, texts: Tensor | None = None
+) -> Learned:
+    """Build the networks of a plan, ready for its first phase.
+
+    Args:
+        plan: The plan.
+        options: Where they live.
+        texts: What labels are shown as, where they pick captions; private.
+    """
+    learned = Learned(
+        parts={name: _fresh(plan, options, texts) for name in parts_of(plan)}
+    )
     start_phase(learned, plan, plan.phases[0])
     return learned
 
@@ -173,8 +184,9 @@ def _origin(plan: Plan, name: str | None) -> str | None:
     return None
 
 
-def _fresh(plan: Plan, options: RunOptions) -> Learner:
+def _fresh(plan: Plan, options: RunOptions, texts: Tensor | None) -> Learner:
     network = network_of(plan).to(options.device)
+    read_captions(network, texts)
     train_all(network)
     return Learner(
         network=network,

@@ -28,10 +28,12 @@ class PretrainedWeights:
     Attributes:
         document: What is known of it.
         tensors: Averaged weights, by the network's names.
+        folder: Where they came from; what else a plan needs may lie there.
     """
 
     document: Pretrained
     tensors: Mapping[str, Tensor]
+    folder: Path | None = None
 
 
 def load(folder: Path) -> PretrainedWeights:
@@ -52,7 +54,7 @@ def load(folder: Path) -> PretrainedWeights:
             f"the weights in {folder} are damaged",
             hint="train them again with privplan pretrain, or get an unchanged copy",
         ) from error
-    return PretrainedWeights(document=document, tensors=tensors)
+    return PretrainedWeights(document=document, tensors=tensors, folder=folder)
 
 
 def write(draft: Pretrained, tensors: Mapping[str, Tensor], folder: Path) -> Pretrained:

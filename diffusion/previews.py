@@ -24,7 +24,9 @@ from diffusion.latents import LatentSpace
 from diffusion.learned import Learned
 from diffusion.parts import parts_of
 from diffusion.queries import prior_of
+from diffusion.readers.captions import NONE
 from diffusion.sampler import SamplerConfig, sample
+from diffusion.text_encoder import TextEncoder, read_captions
 from diffusion.watching import RunOptions
 from privplan.plan import Plan, PlanPhase
 
@@ -41,7 +43,7 @@ class Previews:
         self._plan = plan
         self._gallery = options.gallery
         self._device = torch.device(options.device)
-        self._space = options.autoencoder
+        self._space, self._text = options.autoencoder, options.text
 
     def look(self, learned: Learned, phase: PlanPhase) -> None:
         """Draw images, if somebody wants them and another tenth of the phase is done.
@@ -54,7 +56,13 @@ class Previews:
         if self._gallery is None or not is_due(done=done, steps=phase.steps):
             return
         began = time.monotonic()
-        images = preview(self._plan, learned, device=self._device, space=self._space)
+        images = preview(
+            self._plan,
+            learned,
+            device=self._device,
+            space=self._space,
+            text=self._text,
+        )
         took = time.monotonic() - began
         self._gallery.hang(images, phase=phase.name, done=done, seconds=took)
 
@@ -75,6 +83,7 @@ def preview(
     *,
     device: torch.device | None = None,
     space: LatentSpace | None = None,
+    text: TextEncoder | None = None,
 ) -> UInt8[Tensor, "rows channels height width"]:
     """Draw a few images from averaged weights; the run itself is not touched.
 
@@ -83,6 +92,7 @@ def preview(
         learned: The weights and answers so far.
         device: Where to draw; default the processor.
         space: What brings latents back to images, where the plan trains on latents.
+        text: What reads captions, where the plan has some; images are drawn for none.
 
     Returns:
         0..255, on the processor; one label after the other.
@@ -92,12 +102,14 @@ def preview(
     for name in parts_of(plan):
         network = network_of(plan).eval()
         network.load_state_dict(learned.parts[name].ema.averaged())
+        read_captions(network, None if text is None else text.table(()))
         networks[name] = network.to(where)
     prior = prior_of(plan, learned.answers)
     data, training = plan.data, plan.training
+    labels = torch.arange(COUNT, device=where) % data.classes
     drawn = sample(
         denoiser_of(plan, networks, None if prior is None else prior.to(str(where))),
-        labels=torch.arange(COUNT, device=where) % data.classes,
+        labels=labels if text is None else torch.full_like(labels, NONE),
         shape=(data.channels, data.height, data.width),
         config=SamplerConfig(
             steps=_SAMPLER_STEPS,

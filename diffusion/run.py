@@ -5,6 +5,7 @@
     ├── preflight.json                what was tried on made-up pictures before
     ├── ledger.sqlite                 what was begun, written before it happened
     ├── autoencoder/                  public; a copy, if the plan trains on latents
+    ├── text_encoder/                 public; a copy, if the plan reads captions
     ├── answers.json                  noisy answers, if the plan has queries
     └── checkpoint/
         ├── state.safetensors         to resume from
@@ -24,7 +25,14 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffusion import checkpoint, declared_public, enforce, latents, queries
+from diffusion import (
+    checkpoint,
+    declared_public,
+    enforce,
+    latents,
+    queries,
+    text_encoder,
+)
 from diffusion.data import PrivateImages, PublicImages, data_digest, require_private
 from diffusion.enforce import Guard
 from diffusion.parts import TRAINS, come_to, new_learned, start_phase
@@ -91,9 +99,11 @@ def train(
     options = options or RunOptions()
     require_private(images)
     space = latents.for_run(plan, options.autoencoder, folder)
-    options = replace(options, autoencoder=space)
+    reader = text_encoder.for_run(plan, options.pretrained, folder, options.device)
+    options = replace(options, autoencoder=space, text=reader)
     enforce.check(plan, images)
     images = latents.brought(images, space)
+    texts = text_encoder.of_records(reader, images)
     declared_public.check_images(plan, public)
     declared_public.check_weights(plan, options.pretrained, resume=resume)
     watcher = watcher or Silent()
@@ -114,7 +124,7 @@ def train(
             public=public,
             folder=folder,
             guard=guard,
-            learned=new_learned(plan, options),
+            learned=new_learned(plan, options, texts),
             options=options,
             watcher=watcher,
             random=RandomSource(unsafe_seed=options.unsafe_seed),
@@ -155,6 +165,7 @@ def _make_ready(
     flown = None if finished else _fly(plan, options)
     files.make_folder(folder / "checkpoint")
     latents.keep(options.autoencoder, folder)
+    text_encoder.keep(options.text, folder)
     if not resume:
         watcher.ready(plan)
     if not (folder / PLAN_NAME).exists():

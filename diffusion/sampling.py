@@ -9,16 +9,17 @@ Edges: reads a run folder, writes `samples/`.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
-from diffusion import checkpoint, latents
+from diffusion import checkpoint, latents, text_encoder
 from diffusion.adapters import merged
 from diffusion.blueprint import network_of
 from diffusion.data import PublicImages, load_public
@@ -27,8 +28,9 @@ from diffusion.parts import parts_of
 from diffusion.pictures import png_of, save_grid
 from diffusion.precond import guided
 from diffusion.processor import tuned_for
-from diffusion.queries import Answers, prior_of, sample_labels
+from diffusion.queries import Answers, allocated, prior_of, sample_labels
 from diffusion.randomness import RandomSource
+from diffusion.readers.captions import FIRST
 from diffusion.sampler import SamplerConfig, sample
 from privplan import checks, files
 from privplan.errors import DataError, ParameterError
@@ -51,6 +53,7 @@ class SampleRequest:
         sampler: Method and steps.
         seed: Public seed of the images; None draws fresh ones.
         labels: Classes that take turns; None for all, as often as the plan says.
+        prompts: Where the plan reads captions, texts to draw equally often; public.
     """
 
     count: int
@@ -58,6 +61,7 @@ class SampleRequest:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     seed: int | None = None
     labels: tuple[int, ...] | None = None
+    prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks.count(count=self.count)
@@ -72,11 +76,13 @@ class Samples:
 
     Attributes:
         images: 0..255, shape (n, channels, height, width).
-        labels: Their classes, shape (n,).
+        labels: Their classes, or which prompt they are of, shape (n,).
+        prompts: What they were drawn for, where the plan reads captions.
     """
 
     images: UInt8[Tensor, "rows channels height width"]
     labels: Int64[Tensor, " rows"]
+    prompts: tuple[str, ...] = ()
 
     def _repr_png_(self) -> bytes:
         return png_of(self.images[:_SHOWN].numpy(), columns=10)
@@ -103,7 +109,10 @@ def draw(
     Raises:
         DataError: The run has no released weights yet, or they are damaged.
         IntegrityError: The weights belong to another plan.
+        ParameterError: The plan reads captions and there is no prompt, or the other way
+            round.
     """
+    _check_prompts(plan, request)
     networks = {name: network_of(plan).eval() for name in parts_of(plan)}
     path = folder / checkpoint.MODEL_NAME
     if not path.exists():
@@ -112,7 +121,9 @@ def draw(
             hint=f"go on with it first: privplan train {folder} --resume",
         )
     space = latents.for_run(plan, None, folder)
+    reader = text_encoder.for_run(plan, None, folder)
     answers = checkpoint.load_model(path, networks, plan_digest=plan.digest)
+    _read(networks, None if reader is None else reader.table(request.prompts))
     plain = {name: merged(network) for name, network in networks.items()}
     denoise = guided(
         denoiser_of(plan, plain, prior_of(plan, answers)),
@@ -137,12 +148,41 @@ def draw(
         parts.append(_bytes(drawn if space is None else space.decode(drawn)))
         if progress is not None:
             progress(sum(len(p) for p in parts), request.count)
-    return Samples(images=torch.cat(parts), labels=labels)
+    first = FIRST if request.prompts else 0
+    return Samples(
+        images=torch.cat(parts), labels=labels - first, prompts=request.prompts
+    )
+
+
+def _read(networks: Mapping[str, nn.Module], texts: Tensor | None) -> None:
+    for network in networks.values():
+        text_encoder.read_captions(network, texts)
+
+
+def _check_prompts(plan: Plan, request: SampleRequest) -> None:
+    if plan.training.text is not None and not request.prompts:
+        raise ParameterError(
+            "this run draws images for a text, and none was given",
+            hint="give --prompt, once or several times; --prompt '' draws without one",
+        )
+    if request.prompts and request.labels is not None:
+        raise ParameterError(
+            "--labels and --prompt were both given", hint="leave --labels away"
+        )
+    if plan.training.text is None and request.prompts:
+        raise ParameterError(
+            "--prompt was given, but this run knows classes and no text",
+            hint="leave it away: every class is drawn",
+        )
 
 
 def _labels(
     plan: Plan, answers: Answers, request: SampleRequest
 ) -> Int64[Tensor, " rows"]:
+    """Return what to draw: every prompt equally often, or classes."""
+    if request.prompts:
+        equal = torch.ones(len(request.prompts), dtype=torch.float64)
+        return allocated(equal, request.count) + FIRST
     if request.labels is None:
         return sample_labels(plan, answers, request.count)
     for label in request.labels:
@@ -159,20 +199,23 @@ def write(samples: Samples, folder: Path, *, classes: int) -> tuple[Path, Path]:
     """Write samples as an .npz that `--data` reads, and as a picture.
 
     Returns:
-        The archive (`train_images`, `train_labels`, `classes`) and the picture.
+        The archive (`train_images`, `train_labels`, `classes`, and prompts as
+        `class_names`) and the picture.
 
     Raises:
         DocumentError: The folder cannot be written.
     """
     archive, picture = folder / SAMPLES_NAME, folder / GRID_NAME
-    images = samples.images.numpy()
+    images, classes = samples.images.numpy(), len(samples.prompts) or classes
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        train_images=images.transpose(0, 2, 3, 1),
-        train_labels=samples.labels.numpy(),
-        classes=np.asarray(classes),
-    )
+    arrays: dict[str, Any] = {
+        "train_images": images.transpose(0, 2, 3, 1),
+        "train_labels": samples.labels.numpy(),
+        "classes": np.asarray(classes),
+    }
+    if samples.prompts:
+        arrays["class_names"] = np.asarray(samples.prompts)
+    np.savez_compressed(buffer, **arrays)
     files.make_folder(archive.parent)
     files.write_bytes(archive, buffer.getvalue(), what="samples")
     shown = min(len(images), classes * _ROWS_SHOWN)

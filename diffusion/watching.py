@@ -13,6 +13,7 @@ from torch import Tensor
 from diffusion.latents import LatentSpace
 from diffusion.pretrained import PretrainedWeights
 from diffusion.ranks import ALONE, Ranks
+from diffusion.text_encoder import TextEncoder
 from privplan import checks
 from privplan.plan import Plan, PlanPhase
 from privplan.register_run import Charge
@@ -87,6 +88,7 @@ class RunOptions:
         rules: The policy and approval it was held to; noted before a record is read.
         autoencoder: What brings records to the latents that a plan trains on.
         pretrained: The checkpoint that a plan names; a plan names one by digest.
+        text: What reads captions; a run finds it beside the checkpoint, or its own.
         ranks: The processes that carry out the run together.
     """
 
@@ -101,6 +103,7 @@ class RunOptions:
     rules: RunRules = field(default_factory=RunRules)
     autoencoder: LatentSpace | None = None
     pretrained: PretrainedWeights | None = None
+    text: TextEncoder | None = None
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:

@@ -35,6 +35,9 @@ from privplan.parameter_count import KINDS, Layer, LayerKind
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 BorrowedKind = Literal["UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel"]
+TextKind = Literal["CLIPTextModel", "T5EncoderModel"]
+PUBLIC_TEXTS = 2
+"""Rows that a table of encodings has before any caption: of some text, and of none."""
 _MOST_BETA = 0.999
 _WORDS = 7
 
@@ -73,6 +76,22 @@ class ElsewherePhase(Document):
     data_name: Name
     weights_digest: Digest
     declared_by: Name
+
+
+class PlanText(Document):
+    """The frozen encoder that turns a caption into what a network is shown beside it.
+
+    A record then has a caption and no class, and `classes` is 1. The encoder is a map
+    applied to each caption alone and learns nothing from records.
+    """
+
+    library: Literal["transformers"]
+    kind: TextKind
+    name: Name
+    encoder_digest: Digest
+    tokens: Count
+    width: Count
+    lineage: tuple[ElsewherePhase, ...] = Field(min_length=1)
 
 
 def layer_text(layer: Layer) -> str:

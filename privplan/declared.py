@@ -26,6 +26,8 @@ class DeclaredData:
         embedded: "digits" when the data are the embedded set.
         unit: The column that identifies a unit of privacy, and the most records of one;
             None where every record is a unit.
+        captions: The column of captions, which take the place of classes; None where
+            records have classes.
     """
 
     records: int
@@ -35,6 +37,7 @@ class DeclaredData:
     classes: int
     embedded: Literal["digits"] | None = None
     unit: PrivacyUnit | None = None
+    captions: str | None = None
 
     def __post_init__(self) -> None:
         checks.count(
@@ -62,4 +65,5 @@ def document(data: DeclaredData) -> plan_parts.PlanData:
         classes=data.classes,
         embedded=data.embedded,
         unit_column=None if data.unit is None else data.unit.name,
+        caption_column=data.captions,
     )

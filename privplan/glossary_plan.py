@@ -38,6 +38,7 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "width": "Of an image, in pixels.",
         "classes": "How many labels there are.",
         "unit_column": "The column that says whose a record is; then n counts units.",
+        "caption_column": "The column of captions, which stand in for classes.",
         "embedded": "'digits' where the data come with privplan, else nothing.",
     },
     "PlanStage": {
@@ -133,6 +134,7 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "tune": "Which parts of the network learn from records; the rest stays.",
         "ema_decay": "How slowly the averaged weights follow; near 1 is slow.",
         "latent": "The latent space that records are brought to, if any.",
+        "text": "The encoder of the captions that records have instead of classes.",
         "optimiser": "adam, adamw or sgd; sees noisy gradients only.",
     },
     "ElsewherePhase": {
@@ -167,6 +169,15 @@ PLAN_FIELDS: dict[str, dict[str, str]] = {
         "image_height": "Rows of an image, in pixels.",
         "image_width": "Columns of an image, in pixels.",
         "lineage": "What the autoencoder learned from, and who called it public.",
+    },
+    "PlanText": {
+        "library": "Which library the encoder is of.",
+        "kind": "Its class there.",
+        "name": "What its folder was called.",
+        "encoder_digest": "Digest of the one encoder and tokeniser that may be used.",
+        "tokens": "How many tokens of a caption are read; the rest is not.",
+        "width": "Numbers per token that the network is shown.",
+        "lineage": "What the encoder learned from, and who called it public.",
     },
     "PlanNetwork": {
         "base_width": "Channels of the first level.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-from privplan import events, latent_rules, line_grammar, tuning
+from privplan import events, latent_rules, line_grammar, text_rules, tuning
 from privplan.borrowed import PlanBorrowed
 from privplan.budget_lines import ClippingQuantile
 from privplan.errors import DocumentError, ParameterError, PolicyError
@@ -59,6 +59,7 @@ def check(
     _check_sources(stages, phases)
     _check_sharing(phases, training)
     _check_latent(data, phases, training)
+    _check_text(data, phases, training)
     _check_pretrained(phases, training)
     _check_tuning(data, phases, training)
     _check_repair(stages, phases, training)
@@ -194,6 +195,14 @@ def _check_latent(
     data: PlanData, phases: Sequence[PlanPhase], training: PlanTraining
 ) -> None:
     found = latent_rules.problem(data, phases, training)
+    if found is not None:
+        raise _inconsistent(found[0])
+
+
+def _check_text(
+    data: PlanData, phases: Sequence[PlanPhase], training: PlanTraining
+) -> None:
+    found = text_rules.problem(data, phases, training)
     if found is not None:
         raise _inconsistent(found[0])
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from privplan import events, tuning
-from privplan.borrowed import ElsewherePhase, PlanBorrowed
+from privplan.borrowed import ElsewherePhase, PlanBorrowed, PlanText
 from privplan.budget import Adjacency, PrivacyBudget, PrivacyUnit
 from privplan.errors import DocumentError
 from privplan.fields import Count, Digest, Document, EventField, Name, Number
@@ -66,13 +66,15 @@ class PlanData(PlanShape):
     """What is declared about the data; all of it public.
 
     Where `unit_column` is named, `records` counts units, and a step samples and clips
-    units. Without one the field is left out, so that older plans keep their digest.
+    units. Where `caption_column` is, records have captions in the place of classes.
+    A column that is not named is left out, so that older plans keep their digest.
     """
 
     records: Count
     records_status: Literal["public-by-declaration"]
     embedded: Literal["digits"] | None
     unit_column: Name | None = Field(default=None, exclude_if=_is_usual)
+    caption_column: Name | None = Field(default=None, exclude_if=_is_usual)
 
     def unit(self, budget: PlanBudget) -> PrivacyUnit | None:
         """Return the unit that a step samples; None where it is a record."""
@@ -287,3 +289,4 @@ class PlanTraining(Document):
     tune: Name = Field(default=tuning.ALL, exclude_if=_is_usual)
     optimiser: Literal["adam", "adamw", "sgd"]
     latent: PlanLatent | None = Field(default=None, exclude_if=_is_nothing)
+    text: PlanText | None = Field(default=None, exclude_if=_is_nothing)

@@ -6,7 +6,15 @@ from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from privplan import checks, latent_rules, plan, plan_size, pretrained, tuning
+from privplan import (
+    checks,
+    latent_rules,
+    plan,
+    plan_size,
+    pretrained,
+    text_rules,
+    tuning,
+)
 from privplan.errors import ParameterError
 from privplan.network_text import NetworkWishes
 from privplan.plan_phases import Wishes
@@ -101,6 +109,7 @@ def training_of(
         optimiser=wishes.optimiser,
         tune=tuning.parse(wishes.tune).text,
         latent=wishes.latent,
+        text=None if begin is None else begin.training.text,
     )
     if begin is not None:
         _check_wrapped(begin, asked)
@@ -238,6 +247,20 @@ def check_latent(
     if found is not None:
         what, cure = found
         raise ParameterError(f"this plan does not fit its latents: {what}", hint=cure)
+
+
+def check_text(
+    data: plan.PlanData, phases: Sequence[plan.PlanPhase], training: plan.PlanTraining
+) -> None:
+    """Refuse captions without a network that reads them, and the other way round.
+
+    Raises:
+        ParameterError: One is there without the other, or something counts on classes.
+    """
+    found = text_rules.problem(data, phases, training)
+    if found is not None:
+        what, cure = found
+        raise ParameterError(f"this plan does not fit its captions: {what}", hint=cure)
 
 
 def _check_prepared(training: TrainingWishes, kinds: Set[str]) -> None:

@@ -132,6 +132,7 @@ def make_plan(request: PlanRequest) -> plan.Plan:
     phases = _phases(request, preset, allocation, training, budget)
     whole_numbers.check(declared.document(data), training, phases)
     plan_training.check_latent(declared.document(data), phases, training)
+    plan_training.check_text(declared.document(data), phases, training)
     draft = plan.Plan(
         format=plan.FORMAT,
         privplan_version=__version__,

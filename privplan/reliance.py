@@ -48,6 +48,12 @@ def relied_on(plan: Plan) -> dict[str, str]:
         found["autoencoder"] = words.AUTOENCODER.format(
             digest=latent.autoencoder_digest, data="; ".join(data)
         )
+    text = plan.training.text
+    if text is not None:
+        data = [_declared(part) for part in text.lineage]
+        found["text-encoder"] = words.TEXT_ENCODER.format(
+            digest=text.encoder_digest, name=text.name, data="; ".join(data)
+        )
     public = plan.phases_of(PublicPhase)
     if public:
         data = [_declared(phase) for phase in public]

@@ -55,6 +55,11 @@ AUTOENCODER = (
     "Autoencoder {digest}, which brings records to latents one by one, and its scale "
     "learned from this alone, and none of it holds a protected record: {data}."
 )
+TEXT_ENCODER = (
+    "Text encoder {digest} ({name}), which turns each record's caption into what the "
+    "network is shown beside it, one by one, learned from this alone, and none of it "
+    "holds a protected record: {data}."
+)
 PUBLIC_IMAGES = "These images hold no protected record: {data}."
 _COLUMN = (
     "The column '{column}' says rightly whose each record is. That no unit has more "

@@ -39,9 +39,11 @@ PRIVATE_ROOMS = (
     "diffusion/queries.py",
     "diffusion/ranks.py",
     "diffusion/run.py",
+    "diffusion/readers/captions.py",
     "diffusion/run_state.py",
     "diffusion/shared_guard.py",
     "diffusion/team.py",
+    "diffusion/text_encoder.py",
     "diffusion/trainer.py",
 )
 # What their messages may print: parts of a plan, names of layers, our own words.
@@ -77,6 +79,8 @@ PRINTABLE = {
     "reason",
     "self.kind",
     "self.rank",
+    "source",
+    "TOKEN_WORDS",
     "type(module).__name__",
 }
 # What may go to a watcher, a ledger or a checkpoint: names, and no attribute of these.

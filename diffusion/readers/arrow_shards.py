@@ -3,6 +3,7 @@
     image     bytes of an image file; or a struct with a field `bytes`
     label     whole numbers
     patient   whatever --unit-column names: text or whole numbers
+    text      whatever --caption-column names; then labels may be missing
 
 `img` and `png`, `cls` and `labels` are taken too. Arrow files, .arrow or .feather, are
 mapped and read row by row. A row of a Parquet file costs its whole row group, so write
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from diffusion.readers.captions import caption_text
 from diffusion.readers.entries import (
     Entry,
     Where,
@@ -55,6 +57,12 @@ class _Shard:
             self.kept = (number, self.file.read_row_group(number))
         return self.kept[1]
 
+    def column(self, number: int, name: str) -> Any:  # noqa: ANN401 - pyarrow's
+        """Return one column of a group, leaving the others where they are."""
+        if self.batches is not None:
+            return self.batches[number].column(name)
+        return self.file.read_row_group(number, columns=[name]).column(name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrowShards:
@@ -87,7 +95,7 @@ class ArrowShards:
             with self._reading():
                 shard = self._shard(place)
                 image = self._column(shard, _IMAGES)
-                label = self._column(shard, _LABELS)
+                label = next((name for name in _LABELS if name in shard.names), None)
                 if unit_column is not None and unit_column not in shard.names:
                     raise no_column(unit_column, self.source)
                 for number in range(shard.groups):
@@ -100,7 +108,9 @@ class ArrowShards:
                         yield Entry(
                             place=place,
                             start=number * _ROWS + row,
-                            label=str(group.column(label)[row].as_py()),
+                            label=None
+                            if label is None
+                            else str(group.column(label)[row].as_py()),
                             unit=unit,
                             content=self._content(group.column(image)[row].as_py()),
                         )
@@ -119,6 +129,21 @@ class ArrowShards:
                 inside = (where.start[rows] % _ROWS).tolist()
                 found = [self._content(column[row].as_py()) for row in inside]
             yield from found
+
+    def captions(self, column: str) -> Iterator[str]:
+        """Yield the caption of every record; of Parquet, reads that column alone.
+
+        Raises:
+            DataError: A shard is damaged, or has no such column of text.
+        """
+        for place in range(len(self.shards)):
+            with self._reading():
+                shard = self._shard(place)
+                if column not in shard.names:
+                    raise no_column(column, self.source)
+                for number in range(shard.groups):
+                    for value in shard.column(number, column).to_pylist():
+                        yield caption_text(value, self.source)
 
     def _shard(self, place: int) -> _Shard:
         if place not in self._open:

@@ -2,6 +2,7 @@
 
     RecordFiles.entries()     every record in order, once, while the index is made
     RecordFiles.contents()    the bytes of chosen records, whenever a batch is drawn
+    RecordFiles.captions()    the captions of all records, once, when a run begins
 
 The forms are `tar_shards`, `arrow_shards` and `many_files`. A record says where it lies
 in two numbers whose meaning is its form's own. Messages name the source that was typed
@@ -27,7 +28,7 @@ class Entry(NamedTuple):
     Attributes:
         place: Where it lies; for tar and Arrow the number of the shard.
         start: Where it lies there.
-        label: As written.
+        label: As written; None where the data have none.
         unit: Whose it is, as written; None where no column was asked for.
         content: The bytes of its image file.
         name: Its path below the folder, for files of their own; else empty.
@@ -35,7 +36,7 @@ class Entry(NamedTuple):
 
     place: int
     start: int
-    label: str
+    label: str | None
     unit: str | None
     content: bytes
     name: bytes = b""
@@ -77,6 +78,10 @@ class RecordFiles(Protocol):
 
     def contents(self, where: Where) -> Iterator[bytes]:
         """Yield the bytes of some records, in the order asked for."""
+        ...
+
+    def captions(self, column: str) -> Iterator[str]:
+        """Yield the caption of every record, in the order of `entries`."""
         ...
 
 
@@ -137,8 +142,17 @@ def unit_text(value: object, column: str, source: Path) -> str:
     return text
 
 
+def no_labels(source: Path) -> DataError:
+    """Return the refusal of data without labels where nothing else is asked for."""
+    return DataError(
+        f"'{source}' has a record without a label",
+        hint="give every record one, in a column label or a .cls; or name captions "
+        "with --caption-column",
+    )
+
+
 def no_column(column: str, source: Path) -> DataError:
-    """Return the refusal of a data set without the unit's column."""
+    """Return the refusal of a data set without the unit's column, or the captions'."""
     return DataError(
         f"'{source}' has no column '{column}'",
         hint="name a column of labels.csv or of the shards, or a field of their .json",

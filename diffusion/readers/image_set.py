@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from diffusion.readers.captions import Captions, check_labels
 from diffusion.readers.units import Units
 from privplan import canonical
 from privplan.errors import DataError, ParameterError
@@ -73,9 +74,10 @@ class ImageSet(ABC):
 
     Attributes:
         pixels: uint8, [records, channels, height, width]; or where they are stored.
-        labels: int64 classes, [records], each in 0..classes-1.
-        classes: Number of classes; declared, never counted.
+        labels: int64 classes, [records], each in 0..classes-1; or which caption.
+        classes: Number of classes; declared, never counted. 1 beside captions.
         units: Which records belong together; None if each stands for itself.
+        captions: What labels pick, where records have captions and no classes.
 
     Raises:
         DataError: Wrong shape or type, not one label per image, a label out of range.
@@ -85,10 +87,15 @@ class ImageSet(ABC):
     labels: Tensor
     classes: int
     units: Units | None = None
+    captions: Captions | None = None
     is_private: ClassVar[bool]
 
     def __post_init__(self) -> None:
-        _check(self.pixels, self.labels, self.classes)
+        _check_form(self.pixels, self.labels)
+        if self.captions is None:
+            _check_labels(self.labels, self.classes)
+        else:
+            check_labels(self.labels, self.captions, self.classes)
 
     @abstractmethod
     def __repr__(self) -> str:
@@ -207,7 +214,7 @@ def data_digest(images: ImageSet) -> str:
     """Return the SHA-256 over shape, pixels and labels, in hex; order matters.
 
     Of a stored set, over shape, labels, units and the digest of each record's file
-    content, whatever the bound on records per unit.
+    content, whatever the bound on records per unit. Captions belong to it.
 
     Tells at resume whether the data are still the same. The digest of private images
     confirms a guess of the whole set, so it is itself private: keep it beside the
@@ -219,6 +226,13 @@ def data_digest(images: ImageSet) -> str:
         '79c9ae9d2731350d'
     """
     images = images.measured
+    if images.captions is not None:
+        parts = [_content_digest(images), images.captions.digest]
+        return canonical.digest({"form": "captioned/1", "parts": parts})
+    return _content_digest(images)
+
+
+def _content_digest(images: ImageSet) -> str:
     pixels = images.pixels
     if not isinstance(pixels, Tensor):
         return pixels.content_digest(images.classes)
@@ -231,7 +245,7 @@ def data_digest(images: ImageSet) -> str:
     return sha.hexdigest()
 
 
-def _check(images: Tensor | PixelStore, labels: Tensor, classes: int) -> None:
+def _check_form(images: Tensor | PixelStore, labels: Tensor) -> None:
     bytes_ = not isinstance(images, Tensor) or images.dtype == torch.uint8
     if not bytes_ or len(images.shape) != 4 or images.shape[1] not in (1, 3):
         raise DataError(
@@ -248,6 +262,9 @@ def _check(images: Tensor | PixelStore, labels: Tensor, classes: int) -> None:
             "labels and images do not match: there must be one label for every image",
             hint="check that images and labels come from the same split",
         )
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
     # one message for every wrong label: which record has it is private
     if not bool(((labels >= 0) & (labels < classes)).all()):
         raise DataError(

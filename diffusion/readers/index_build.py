@@ -21,15 +21,17 @@ from diffusion.readers.records import Split, refusing
 from privplan import canonical
 from privplan.errors import DataError
 
+NO_LABEL = -1
 
-def kind_of(source: Path, split: Split, *, by_unit: bool) -> Kind | None:
+
+def kind_of(source: Path, split: Split, *, by_column: bool) -> Kind | None:
     """Say in which form of large data a source is; None if it is no large data.
 
     Args:
         source: A file or folder.
         split: "train" or "test".
-        by_unit: Whether a column is to say whose the records are; then a folder of any
-            size is indexed.
+        by_column: Whether a column says whose the records are, or holds their
+            captions; then a folder of any size is indexed.
     """
     root = _root(source, split)
     seen = [root] if root.is_file() else list(_some(root))
@@ -38,7 +40,7 @@ def kind_of(source: Path, split: Split, *, by_unit: bool) -> Kind | None:
         return "tar"
     if endings & arrow_shards.SUFFIXES:
         return "arrow"
-    if source.is_dir() and (by_unit or many_files.is_large(source, split)):
+    if source.is_dir() and (by_column or many_files.is_large(source, split)):
         return "files"
     return None
 
@@ -80,7 +82,7 @@ def make(source: str, split: Split, column: str | None, out: Path | None) -> Pat
     path = Path(source)
     with refusing(f"'{source}'"):
         path.stat()
-        kind = kind_of(path, split, by_unit=True)
+        kind = kind_of(path, split, by_column=True)
         if kind is None:
             raise DataError(
                 f"'{source}' is not in a form that is indexed",
@@ -134,6 +136,7 @@ def build(source: Path, kind: Kind, split: Split, unit: str | None, out: Path) -
         "size": [*first[1:]],
         "uniform": uniform,
         "classes": files.classes,
+        "labelled": NO_LABEL not in columns.label,
         "watched": before,
     }
     index_file.write(out, facts, columns)
@@ -155,7 +158,8 @@ def _add(
     columns.place.append(entry.place)
     columns.start.append(entry.start)
     columns.size.append(len(entry.content))
-    columns.label.append(label_number(entry.label, source))
+    label = NO_LABEL if entry.label is None else label_number(entry.label, source)
+    columns.label.append(label)
     columns.digest += hashlib.sha256(entry.content).digest()
     columns.names += entry.name
     if entry.unit is not None:

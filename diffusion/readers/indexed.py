@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusion.readers import index_build, index_file
+from diffusion.readers.captions import Captions, captioned
 from diffusion.readers.decoding import decoded
-from diffusion.readers.entries import RecordFiles, Where, no_column
+from diffusion.readers.entries import RecordFiles, Where, no_column, no_labels
 from diffusion.readers.image_set import DataShape
 from diffusion.readers.index_file import Index
 from diffusion.readers.records import Split, allow_size
@@ -123,6 +124,7 @@ class Loaded(NamedTuple):
     labels: Tensor
     classes: int
     units: Units | None
+    captions: Captions | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
@@ -135,6 +137,7 @@ class IndexedSet:
         files: Reads them.
         classes: Number of classes that was given; None takes the form's, else 10.
         unit: The column that says whose a record is, and the bound on records.
+        column: Of captions; None where records have classes.
     """
 
     source: Path
@@ -142,6 +145,7 @@ class IndexedSet:
     files: RecordFiles
     classes: int | None
     unit: PrivacyUnit | None
+    column: str | None = None
 
     def __repr__(self) -> str:
         return "IndexedSet(hidden)"
@@ -153,14 +157,14 @@ class IndexedSet:
             DataError: The sizes differ and no `image_size` was given.
         """
         channels, height, width = self._axes(image_size)
-        facts, numbers = self.index.facts, self.index.columns["unit"]
+        numbers = self.index.columns["unit"]
         records = len(self.index) if self.unit is None else int(numbers.max()) + 1
         return DataShape(
             records=records,
             channels=channels,
             height=height,
             width=width,
-            classes=self.classes or facts["classes"] or DEFAULT_CLASSES,
+            classes=self._classes(),
         )
 
     def load(self, image_size: int | None) -> Loaded:
@@ -191,8 +195,34 @@ class IndexedSet:
             shape=(len(kept), shape.channels, shape.height, shape.width),
             image_size=image_size,
         )
-        labels = torch.from_numpy(columns["label"][kept].astype(np.int64))
-        return Loaded(pixels, labels, shape.classes, units)
+        labels, captions = self._labels()
+        return Loaded(pixels, labels[kept], shape.classes, units, captions)
+
+    def _labels(self) -> tuple[Tensor, Captions | None]:
+        """Return what each record of the index is shown with."""
+        if self.column is None:
+            known = self.index.columns["label"].astype(np.int64)
+            return torch.from_numpy(known), None
+        labels, captions = captioned(
+            self.files.captions(self.column), column=self.column
+        )
+        if len(labels) != len(self.index):
+            raise index_build.changed(self.source)
+        return labels, captions
+
+    def check_captions(self) -> None:
+        """Read the captions once, if any are asked for, so that a plan can be made.
+
+        Raises:
+            DataError: There is no such column, or it holds no text.
+        """
+        if self.column is not None:
+            self._labels()
+
+    def _classes(self) -> int:
+        if self.column is not None:
+            return 1
+        return self.classes or self.index.facts["classes"] or DEFAULT_CLASSES
 
     def _axes(self, image_size: int | None) -> tuple[int, int, int]:
         facts = self.index.facts
@@ -206,7 +236,12 @@ class IndexedSet:
 
 
 def open_indexed(
-    source: Path, split: Split, *, classes: int | None, unit: PrivacyUnit | None
+    source: Path,
+    split: Split,
+    *,
+    classes: int | None,
+    unit: PrivacyUnit | None,
+    captions: str | None = None,
 ) -> IndexedSet | None:
     """Open large data through their index; make it where there is none yet.
 
@@ -215,6 +250,7 @@ def open_indexed(
         split: "train" or "test".
         classes: Number of classes; None takes what the form tells, else 10.
         unit: Whose presence is protected; None if every record stands for itself.
+        captions: The column of captions; None where records have classes.
 
     Returns:
         None if the source is none of them: a small folder, say.
@@ -227,7 +263,8 @@ def open_indexed(
     if source.suffix == index_file.SUFFIX:
         place = source
     else:
-        kind = index_build.kind_of(source, split, by_unit=unit is not None)
+        named = unit is not None or captions is not None
+        kind = index_build.kind_of(source, split, by_column=named)
         if kind is None:
             return None
         place = index_build.place_of(source, split, column)
@@ -249,6 +286,13 @@ def open_indexed(
         )
     files = index_build.record_files(index.facts["kind"], data, split)
     index_build.check_fresh(index, files, source)
+    if captions is None and not index.facts.get("labelled", True):
+        raise no_labels(source)
     return IndexedSet(
-        source=source, index=index, files=files, classes=classes, unit=unit
+        source=source,
+        index=index,
+        files=files,
+        classes=classes,
+        unit=unit,
+        column=captions,
     )

@@ -103,8 +103,15 @@ def named_twice(what: str) -> DataError:
     return DataError(f"{what} names a file twice", hint="keep one row per image")
 
 
-def rows(path: Path, what: str) -> Iterator[dict[str, str]]:
+def rows(
+    path: Path, what: str, *, needs: tuple[str, ...] = ("file", "label")
+) -> Iterator[dict[str, str]]:
     """Yield the rows of a table by the names of its columns.
+
+    Args:
+        path: The table.
+        what: What it is called in messages.
+        needs: Columns that must be there.
 
     Raises:
         DataError: It is no table, lacks a column, or a row is ragged.
@@ -112,9 +119,9 @@ def rows(path: Path, what: str) -> Iterator[dict[str, str]]:
     try:
         with refusing(what), path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            if not {"file", "label"} <= set(reader.fieldnames or ()):
+            if not set(needs) <= set(reader.fieldnames or ()):
                 raise DataError(
-                    f"{what} lacks the column 'file' or 'label'",
+                    f"{what} lacks the column {' or '.join(map(repr, needs))}",
                     hint="let its first line be: file,label",
                 )
             for row in reader:

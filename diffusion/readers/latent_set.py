@@ -81,10 +81,15 @@ def of_private(latents: Tensor, images: PrivateImages) -> PrivateLatents:
 
     Args:
         latents: One for each record, in their order.
-        images: The records, with their labels and units.
+        images: The records, with their labels, units and captions.
     """
     return PrivateLatents(
-        latents, images.labels, images.classes, images.units, origin=images
+        latents,
+        images.labels,
+        images.classes,
+        images.units,
+        images.captions,
+        origin=images,
     )
 
 

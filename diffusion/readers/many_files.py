@@ -4,7 +4,8 @@
     scans/pneumonia/0001.png         scans/0001.png
 
 Nothing is kept of a file but where it is, so a million of them take no more memory
-than an index does. Only labels.csv can say whose an image is.
+than an index does. Only labels.csv can say whose an image is, or hold captions; beside
+captions it may leave the column `label` away.
 """
 
 import os
@@ -14,6 +15,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from diffusion.readers import labels_csv
+from diffusion.readers.captions import caption_text
 from diffusion.readers.decoding import FORMATS
 from diffusion.readers.entries import Entry, Where, no_column, unit_text
 from diffusion.readers.folder import class_folders, split_root
@@ -91,6 +93,23 @@ class ManyFiles:
                 name = where.names[int(start) : int(start + length)].tobytes()
                 yield (self.root / os.fsdecode(name)).read_bytes()
 
+    def captions(self, column: str) -> Iterator[str]:
+        """Yield the caption of every record, from labels.csv.
+
+        Raises:
+            DataError: There is no such table or column.
+        """
+        if not self._has_table:
+            raise no_column(column, self.source)
+        for row in self._rows():
+            if column not in row:
+                raise no_column(column, self.source)
+            yield caption_text(row[column], self.source)
+
+    def _rows(self) -> Iterator[dict[str, str]]:
+        what = f"labels.csv in '{self.source}'"
+        return labels_csv.rows(self.root / labels_csv.NAME, what, needs=("file",))
+
     @property
     def _has_table(self) -> bool:
         return (self.root / labels_csv.NAME).exists()
@@ -115,10 +134,10 @@ class ManyFiles:
 
     def _from_table(
         self, unit_column: str | None
-    ) -> Iterator[tuple[str, str, str | None]]:
+    ) -> Iterator[tuple[str, str | None, str | None]]:
         what = f"labels.csv in '{self.source}'"
         seen: set[PurePosixPath] = set()
-        for row in labels_csv.rows(self.root / labels_csv.NAME, what):
+        for row in self._rows():
             if unit_column is not None and unit_column not in row:
                 raise no_column(unit_column, self.source)
             name = PurePosixPath(row["file"])
@@ -129,7 +148,7 @@ class ManyFiles:
             unit = None
             if unit_column is not None:
                 unit = unit_text(row[unit_column], unit_column, self.source)
-            yield str(name), row["label"], unit
+            yield str(name), row.get("label"), unit
 
 
 def _files(folder: Path) -> list[str]:

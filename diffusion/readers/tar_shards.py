@@ -3,6 +3,8 @@
     train-000.tar     0001.png   the image; any ending of `decoding.FORMATS`
                       0001.cls   its label, a whole number as text
                       0001.json  optional: {"patient": "p7", "label": 3}
+                      0001.txt   a caption, with --caption-column txt; or a field of
+                                 the .json. Then labels may be missing
 
 Files of one record follow one another. Without a .cls the label is the field `label` of
 the .json. A packed tar (.tar.gz) is refused, because a record inside it cannot be read
@@ -18,8 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffusion.readers.captions import caption_text
 from diffusion.readers.decoding import FORMATS
-from diffusion.readers.entries import Entry, Where, find_shards, unit_text
+from diffusion.readers.entries import (
+    Entry,
+    Where,
+    find_shards,
+    no_column,
+    unit_text,
+)
 from diffusion.readers.records import refusing
 from privplan.errors import DataError
 
@@ -51,7 +60,7 @@ class TarShards:
 
         Raises:
             DataError: A shard is damaged, cut short or packed; a record lacks its
-                image, label or unit.
+                image or unit.
         """
         for place, shard in enumerate(self.shards):
             with self._reading(), tarfile.open(shard, mode="r:") as archive:
@@ -73,6 +82,25 @@ class TarShards:
         finally:
             if file >= 0:
                 os.close(file)
+
+    def captions(self, column: str) -> Iterator[str]:
+        """Yield the caption of every record: a file of that ending, or a field.
+
+        Raises:
+            DataError: A shard is damaged, or no record has any.
+        """
+        there = False
+        for shard in self.shards:
+            with self._reading(), tarfile.open(shard, mode="r:") as archive:
+                for files in self._samples(archive):
+                    fields = self._fields(archive, files.get("json"))
+                    value = fields.get(column)
+                    if column in files:
+                        value = self._text(archive, files[column])
+                    there = there or value is not None
+                    yield caption_text(value, self.source)
+        if not there:
+            raise no_column(column, self.source)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -119,15 +147,13 @@ class TarShards:
         label = fields.get("label")
         if "cls" in files:
             label = self._text(archive, files["cls"])
-        if label is None:
-            raise self._refused("has a record without a label")
         unit = None
         if unit_column is not None:
             unit = unit_text(fields.get(unit_column), unit_column, self.source)
         return Entry(
             place=place,
             start=images[0].offset_data,
-            label=str(label),
+            label=None if label is None else str(label),
             unit=unit,
             content=_bytes(archive, images[0]),
         )

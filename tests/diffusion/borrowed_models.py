@@ -36,6 +36,18 @@ def conditioned():
     )  # fmt: skip
 
 
+def reader():
+    """A network that is small enough to learn from captions in a test."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=4, in_channels=1, out_channels=1, block_out_channels=(16,),
+        layers_per_block=1, down_block_types=("CrossAttnDownBlock2D",),
+        up_block_types=("CrossAttnUpBlock2D",), mid_block_type=None,
+        norm_num_groups=4, attention_head_dim=8, cross_attention_dim=16,
+    )  # fmt: skip
+
+
 def dit():
     from diffusers import DiTTransformer2DModel
 
@@ -47,13 +59,14 @@ def dit():
 
 
 MAKERS = {"unet": unet, "conditioned": conditioned, "dit": dit}
+READS_TEXT = {"reader": reader}
 
 
 def saved(folder, name="unet", *, scheduler=None, **wanted):
     """Save a network with a scheduler beside it; return the folder."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        made = MAKERS[name](**wanted)
+        made = (MAKERS | READS_TEXT)[name](**wanted)
     made.save_pretrained(folder)
     text = json.dumps(SCHEDULER | (scheduler or {}))
     (folder / "scheduler_config.json").write_text(text)

@@ -70,7 +70,7 @@ def test_a_phase_has_ten_previews_at_most_and_one_at_its_end(steps):
 def test_a_preview_is_drawn_from_plan_and_weights_and_nothing_else():
     """What gets no records cannot show them."""
     assert set(inspect.signature(previews.preview).parameters) == {
-        "plan", "learned", "device", "space",
+        "plan", "learned", "device", "space", "text",
     }  # fmt: skip
     assert isinstance(Wall(), Gallery)
 
