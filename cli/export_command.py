@@ -11,7 +11,7 @@ import typer
 from cli import folders, pages, render, verification
 from cli.options import AsJson, RunFolder
 from privplan import run_report
-from privplan.errors import IntegrityError, PolicyError
+from privplan.errors import DocumentError, IntegrityError, PolicyError
 
 
 def export(
@@ -41,7 +41,13 @@ def export(
         raise PolicyError(
             f"{out} exists already", hint="give --out a folder that does not exist"
         )
-    path, text = verification.read_report(report or folder / run_report.REPORT_NAME)
+    usual = folder / run_report.REPORT_NAME
+    if report is None and not usual.exists():
+        raise DocumentError(
+            f"the run in {folder} has no report, and a model goes out with its claim",
+            hint=f"write it first: privplan report {folder}",
+        )
+    path, text = verification.read_report(report or usual)
     from diffusion import exporting, weight_files  # noqa: PLC0415 - imports torch
     from privplan.render_report import cards, source  # noqa: PLC0415 - makes figures
 

@@ -73,8 +73,8 @@ def samples(archive: Path, picture: Path, count: int, *, as_json: bool) -> None:
         folder = archive.parent.parent
         if (folder / run_report.REPORT_NAME).exists():
             talk(
-                "The report of this run is about the samples before these. Write it "
-                f"anew: privplan report {folder}"
+                "The report of this run does not know these samples. Write it anew: "
+                f"privplan report {folder}"
             )
 
 

@@ -84,6 +84,7 @@ def adopt(  # noqa: PLR0913 - one for each thing a pipeline is made of
         phases = (*phases, merged)
     known = None if text is None else text_of(found, text, declared_by, classes)
     own = own_classes(found)
+    _check_classes(found, classes)
     shape = _shape(found, own if classes is None else classes)
     settings, tensors = _with_no_class(found, shape.classes)
     config = NetworkConfig(
@@ -164,6 +165,21 @@ def _document(
         weights_digest=_UNKNOWN,
         digest=_UNKNOWN,
     )
+
+
+def _check_classes(found: Found, classes: int | None) -> None:
+    """Refuse classes for a U-Net that has no way to be told one.
+
+    Raises:
+        ParameterError: Its samples would carry labels that mean nothing.
+    """
+    told = found.kind != "UNet2DModel" or found.settings.get("num_class_embeds")
+    if not told and classes not in (None, 1):
+        raise ParameterError(
+            f"--classes is {classes}, but this UNet2DModel has no num_class_embeds and "
+            "cannot be told a class",
+            hint="give --classes 1, or a network with num_class_embeds",
+        )
 
 
 def _shape(found: Found, classes: int) -> PlanShape:

@@ -175,6 +175,8 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: It is missing, or not JSON.
     """
+    if not path.parent.is_dir():
+        raise DataError(f"'{path.parent}' is no folder", hint="check the path")
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

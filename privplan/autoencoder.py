@@ -114,6 +114,12 @@ def read(folder: Path) -> Autoencoder:
         DocumentError: There is none, or it is not one.
         IntegrityError: It was changed after it was written.
     """
+    if folder.is_dir() and not (folder / DOCUMENT_NAME).exists():
+        raise DocumentError(
+            f"'{folder}' holds no autoencoder of privplan",
+            hint="give the folder that privplan autoencoder wrote; one of diffusers "
+            "becomes that with privplan autoencoder --from-diffusers",
+        )
     try:
         text = (folder / DOCUMENT_NAME).read_bytes()
     except OSError as error:

@@ -44,7 +44,7 @@ def test_an_autoencoder_is_trained_and_planned_with(cli, scans, tmp_path):
      (["--generator", "strokes", "--width", "9"], 2, "--width is 9"),
      (["--generator", "strokes", "--image-size", "18"], 2, "--factor is 4"),
      (["--from-diffusers", "nowhere"], 5, "nobody declares"),
-     (["--from-diffusers", "nowhere", "--declared-by", "me"], 1, "config.json")],
+     (["--from-diffusers", "nowhere", "--declared-by", "me"], 1, "is no folder")],
     ids=lambda x: str(x)[-30:],
 )  # fmt: skip
 def test_wrong_input_is_refused_and_nothing_is_written(

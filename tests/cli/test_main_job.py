@@ -242,7 +242,7 @@ def test_labels_that_are_asked_for_take_turns(copied, cli):
 def test_a_report_about_earlier_samples_is_named(copied, cli):
     """Its step V4 fails from then on, and who verifies must not be first to know."""
     _, _, said = cli("sample", copied / "run", "--count", "5", "--steps", "2")
-    assert "samples before these" in " ".join(said.split())
+    assert "does not know these samples" in " ".join(said.split())
     assert cli("verify", copied / "run" / "report.json")[0] == 4
 
 

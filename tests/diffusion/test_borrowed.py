@@ -252,7 +252,7 @@ def test_folders_that_are_not_whole_are_refused(tmp_path):
     weights.write_bytes(whole_file)
     (folder / "scheduler_config.json").unlink()
     assert "scheduler_config" in refusal(folder, tmp_path, DataError).message
-    assert "config.json" in refusal(tmp_path / "none", tmp_path, DataError).message
+    assert "is no folder" in refusal(tmp_path / "none", tmp_path, DataError).message
 
 
 @pytest.mark.parametrize(
@@ -305,3 +305,20 @@ def test_a_pipeline_folder_is_read_too(tmp_path):
     (tmp_path / "pipe" / "scheduler").mkdir()
     shutil.move(folder / "scheduler_config.json", tmp_path / "pipe" / "scheduler")
     assert diffusers_folder.read(tmp_path / "pipe").kind == "UNet2DModel"
+
+
+def test_classes_for_a_network_that_cannot_be_told_one_are_refused(tmp_path):
+    """Its samples would carry labels, and the same image for each of them."""
+    network = diffusers.UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"), norm_num_groups=4,
+        layers_per_block=1,
+    )  # fmt: skip
+    network.save_pretrained(tmp_path / "unet")
+    diffusers.DDPMScheduler().save_pretrained(tmp_path / "unet")
+    said = {"declared_by": "x", "data_name": "y"}
+    with pytest.raises(ParameterError, match="cannot be told a class"):
+        adopting.adopt(tmp_path / "unet", tmp_path / "ten", classes=10, **said)
+    assert not (tmp_path / "ten").exists()
+    adopting.adopt(tmp_path / "unet", tmp_path / "one", classes=1, **said)

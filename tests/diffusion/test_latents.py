@@ -247,7 +247,7 @@ def test_changed_or_missing_files_are_noticed(folder, tmp_path):
     with pytest.raises(IntegrityError, match="changed after it was written"):
         latents.load(copy)
     document.unlink()
-    with pytest.raises(DocumentError, match="cannot be read"):
+    with pytest.raises(DocumentError, match="holds no autoencoder"):
         latents.load(copy)
 
 
